@@ -1,0 +1,1 @@
+"""The scale: anytime-valid inference and races over blocks. No machine learning, no I/O."""
