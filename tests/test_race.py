@@ -1,0 +1,101 @@
+"""The race by itself: how often it errs, by simulation with known truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from weigh.scale.race import Gauge, Limit, Race
+
+HEADS = Gauge("heads", "mean", "higher")
+SIZE = Gauge("size", "exact", "lower")
+TIME = Gauge("time", "time", "lower")
+
+
+def run(race: Race, draw: object, blocks: int) -> Race:
+    for block in range(blocks):
+        if race.settled():
+            break
+        race.add(block, {name: draw(name) for name in race.wanted()})  # type: ignore[operator]
+        race.judge(block)
+    return race
+
+
+def test_a_violator_is_shipped_at_most_alpha_of_the_time() -> None:
+    """The smaller options lie below the floor, one of them just; certifying either is the error."""
+    rates, sizes = {"big": 0.9, "small": 0.79, "tiny": 0.7}, {"big": 3.0, "small": 2.0, "tiny": 1.0}
+    shipped = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        race = Race(list(rates), "big", [HEADS, SIZE], [Limit("heads", ">=", 0.8)], "size", 0.1, 0.0)
+        run(race, lambda name, rng=rng: {"heads": rng.random(250) < rates[name], "size": sizes[name]}, 12)
+        shipped += race.feasible("small") or race.feasible("tiny")
+    assert shipped <= 10
+
+
+def test_the_best_is_lost_at_most_alpha_of_the_time_and_found_when_it_stands_out() -> None:
+    rates = {"a": 0.5, "b": 0.5, "c": 0.62}
+    found, lost = 0, 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        race = Race(list(rates), "a", [HEADS], [], "heads", 0.1, 0.02)
+        run(race, lambda name, rng=rng: {"heads": rng.random(200) < rates[name]}, 15)
+        found += race.live() == ["c"]
+        lost += "c" not in race.live()
+    assert lost <= 6
+    assert found >= 54
+
+
+def test_times_are_compared_by_paired_ratio() -> None:
+    """A shared slow-down of every round changes nothing; a 10 % faster option is found."""
+    rng = np.random.default_rng(0)
+    race = Race(["old", "new"], "old", [TIME], [], "time", 0.05, 0.01)
+    for block in range(200):
+        round_ = np.exp(rng.normal(0, 1))
+        noise = np.exp(rng.normal(0, 0.03, 2))
+        race.add(block, {"old": {"time": round_ * noise[0]}, "new": {"time": 0.9 * round_ * noise[1]}})
+        race.judge(block)
+        if race.settled():
+            break
+    assert race.live() == ["new"] and block < 60
+    assert race.advantage("new", "old").contains(1 - 0.9) or race.advantage("new", "old").contains(1 / 0.9 - 1)
+
+
+def test_exact_measures_decide_at_once() -> None:
+    race = Race(["old", "new"], "old", [SIZE, HEADS], [], "size", 0.05, 0.0)
+    race.add(0, {"old": {"size": 2.0, "heads": [1]}, "new": {"size": 1.0, "heads": [0]}})
+    race.judge(0)
+    assert race.live() == ["new"] and race.settled()
+
+
+def test_equal_exact_objectives_tie() -> None:
+    race = Race(["old", "new"], "old", [SIZE], [], "size", 0.05, 0.0)
+    race.add(0, {"old": {"size": 2.0}, "new": {"size": 2.0}})
+    race.judge(0)
+    assert race.live() == ["old", "new"] and race.settled() and race.equivalent(race.live())
+
+
+def test_pairs_of_unequal_size_are_refused() -> None:
+    race = Race(["old", "new"], "old", [HEADS], [], "heads", 0.05, 0.0)
+    race.add(0, {"old": {"heads": [1, 0]}, "new": {"heads": [1]}})
+    with pytest.raises(ValueError, match="pairs need as many"):
+        race.judge(0)
+
+
+def test_how_many_blocks_would_settle_is_about_right() -> None:
+    """Told after 10 blocks: in the middle of many races, within a factor of three of what it takes."""
+    ratios = []
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        race = Race(["a", "b"], "a", [HEADS], [], "heads", 0.05, 0.0)
+        told = None
+        for block in range(400):
+            race.add(block, {"a": {"heads": rng.random(50) < 0.5}, "b": {"heads": rng.random(50) < 0.57}})
+            race.judge(block)
+            if block == 9:
+                told = race.blocks_to_separate("a", "b")
+            if race.settled():
+                break
+        if told is not None:
+            ratios.append((10 + told) / (block + 1))
+    assert len(ratios) >= 12 and 1 / 3 <= np.median(ratios) <= 3
