@@ -1,0 +1,104 @@
+"""What a report shows: every artefact with its size, speed and agreement, and how its times are spread."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from weigh.choice import Curves, Exhibit, Line, Table
+
+if TYPE_CHECKING:
+    from weigh.compress.quantize._bench import QuantizeBench, Subject
+
+FEWEST = 12
+SHARES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+ROWS = 2000
+
+
+def exhibits(bench: QuantizeBench, subjects: Mapping[str, Subject]) -> list[Exhibit]:
+    """A table of artefacts and the curves of their times."""
+    if not subjects:
+        return []
+    base = "none" if "none" in subjects else next(iter(subjects))
+    if any(len(_shared(subject, subjects[base])) < FEWEST for subject in subjects.values()):
+        _more_rounds(bench, subjects)
+    return [_table(bench, subjects, base), _curves(subjects)]
+
+
+def _shared(subject: Subject, base: Subject) -> list[int]:
+    """Rounds in which both were timed."""
+    return [index for index in subject.times if index in base.times]
+
+
+def _more_rounds(bench: QuantizeBench, subjects: Mapping[str, Subject]) -> None:
+    """Time all artefacts side by side: where the race was measured by another process, or left an option early."""
+    import numpy as np
+
+    mixer, draw, names = random.Random(0), np.random.default_rng(0), list(subjects)
+    for extra in range(FEWEST):
+        feed = bench.rows.take(draw.integers(len(bench.rows), size=bench.task.batch))
+        for name in mixer.sample(names, len(names)):
+            session = bench.load(subjects[name].path)
+            subjects[name].times[-1 - extra] = session.times(feed, bench.task.warmup, bench.task.runs)
+
+
+def _table(bench: QuantizeBench, subjects: Mapping[str, Subject], base: str) -> Table:
+    import numpy as np
+
+    feed = bench.rows.take(np.arange(min(ROWS, len(bench.rows))))
+    original = bench.reader.answers(bench.original.answer(feed))
+    rows = []
+    for name, subject in subjects.items():
+        agreed = bench.reader.match(bench.reader.answers(bench.load(subject.path).answer(feed)), original).mean()
+        size = subject.size / subjects[base].size
+        ratio, rounds = _ratio(subject, subjects[base])
+        rows.append((name, round(subject.size, 6), round(size, 3), *ratio, rounds, round(float(agreed), 4)))
+    return Table(
+        title="Artefacts",
+        columns=(
+            "option",
+            "size, MB",
+            f"size / {base}",
+            f"time / {base}",
+            "low",
+            "high",
+            "rounds",
+            "agrees with the original",
+        ),
+        rows=tuple(rows),
+        note=f"Time: median ratio over the rounds that timed both, batch of {bench.task.batch}, {bench.task.threads} "
+        f"thread(s), with a 95 % interval each. Agreement: share of {len(original):,} rows.",
+    )
+
+
+def _ratio(subject: Subject, base: Subject) -> tuple[tuple[float, float | None, float | None], int]:
+    from weigh.scale.ratio import RatioSequence, paired_ratios
+
+    both = _shared(subject, base)
+    if subject is base:
+        return (1.0, 1.0, 1.0), len(both)
+    sequence = RatioSequence(alpha=0.05)
+    mine, theirs = ([statistics.median(one.times[index]) for index in both] for one in (subject, base))
+    sequence.update(paired_ratios(mine, theirs))
+    now = sequence.interval()
+    ends = [round(end, 3) if math.isfinite(end) and end > 0 else None for end in (now.low, now.high)]
+    return (round(now.estimate, 3), ends[0], ends[1]), len(both)
+
+
+def _curves(subjects: Mapping[str, Subject]) -> Curves:
+    import numpy as np
+
+    runs = {name: [time for times in subject.times.values() for time in times] for name, subject in subjects.items()}
+    lines = tuple(
+        Line(name=name, x=SHARES, y=tuple(np.quantile(taken, SHARES).tolist())) for name, taken in runs.items()
+    )
+    return Curves(
+        title="Times of single runs",
+        x="share of runs that take at most",
+        y="ms",
+        lines=lines,
+        note="Runs: " + ", ".join(f"{name} {len(taken):,}" for name, taken in runs.items()) + ".",
+    )

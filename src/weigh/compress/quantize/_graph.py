@@ -1,0 +1,178 @@
+"""Graphs: their weights before and after, and the steps that options share."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from weigh.choice import Unfit
+from weigh.compress.quantize import Calibration
+from weigh.compress.quantize._model import operators
+
+if TYPE_CHECKING:
+    import onnx
+
+QUANTIZABLE = "Conv, Gemm and MatMul"
+OPSET = 13
+REDUCE_RANGE: bool = Field(
+    True,
+    description="weights of 7 bits: on x86 CPUs without VNNI, sums of two 8-bit products saturate, which can cost more "
+    "than the bit; false suits CPUs with VNNI and ARM",
+)
+
+
+def weights(model: onnx.ModelProto, kinds: tuple[str, ...], dims: int) -> int:
+    """How many numbers of these types the constant tensors of at least `dims` dimensions hold."""
+    from onnx import TensorProto, helper
+
+    wanted = {TensorProto.DataType.Value(kind) for kind in kinds}
+    constants = [
+        helper.get_attribute_value(attribute)
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    ]
+    tensors = [t for t in [*model.graph.initializer, *constants] if t.data_type in wanted and len(t.dims) >= dims]
+    return sum(math.prod(tensor.dims) for tensor in tensors)
+
+
+def need_quantized(path: Path) -> Path:
+    """The path, once it is sure that some weights in the file are integers of 8 bits; `Unfit` where none are."""
+    import onnx
+
+    model = onnx.load(path)
+    if not weights(model, ("INT8", "UINT8"), dims=2):
+        raise _nothing(model)
+    return path
+
+
+def _nothing(model: onnx.ModelProto) -> Unfit:
+    return Unfit(
+        f"nothing to quantize: int8 serves the constant float32 weights of {QUANTIZABLE}, and this graph has "
+        f"{operators(model.graph)}"
+    )
+
+
+def prepared(model: Path, folder: Path) -> Path:
+    """The model with shapes inferred, constants folded and MatMul + Add made Gemm, as the quantizer wants it.
+
+    Raises:
+        Unfit: there is no weight that could be quantized.
+    """
+    import onnx
+    from onnxruntime.quantization import quant_pre_process
+
+    original = onnx.load(model)
+    if not weights(original, ("FLOAT",), dims=2):
+        raise _nothing(original)
+    ready = folder / "prepared.onnx"
+    with quiet():
+        quant_pre_process(model, ready, skip_symbolic_shape=True)
+    onnx.save(_flat_biases(_raised(onnx.load(ready))), ready)
+    return ready
+
+
+def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in an opset that can have one scale a channel.
+
+    Raises:
+        Unfit: its opset is older, and one of its operators cannot be brought to the new one.
+    """
+    from onnx import version_converter
+
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
+    if opset >= OPSET:
+        return model
+    try:
+        return version_converter.convert_version(model, OPSET)
+    except (RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or ["unknown reason"])[0]
+        raise Unfit(f"int8 needs opset {OPSET}, and this model of opset {opset} cannot be raised: {reason}") from None
+
+
+def _flat_biases(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Biases of Gemm from (1, n) to (n,), which means the same; the per-channel quantizer knows only the second."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    users = [(node.op_type, place, name) for node in model.graph.node for place, name in enumerate(node.input)]
+    for kind, place, name in users:
+        alone = sum(other == name for _, _, other in users) == 1
+        if kind == "Gemm" and place == 2 and alone and name in tensors and list(tensors[name].dims)[:-1] == [1]:
+            del tensors[name].dims[0]
+    return model
+
+
+def packed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model with each weight in as many bytes as its type has; the float16 tool leaves up to three for two."""
+    from onnx import numpy_helper
+
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The numbers that static int8 is written in."""
+
+    per_channel: bool
+    reduce_range: bool
+    activations: str
+
+
+def static(model: Path, calibration: Calibration, folder: Path, form: Form, **extra: Any) -> Path:
+    """Static int8 in QDQ form, of a prepared model; `extra` goes to `quantize_static` as `extra_options`."""
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    method = CalibrationMethod[extra.pop("method", "MinMax")]
+    made = folder / "model.onnx"
+    with quiet():
+        quantize_static(
+            model,
+            made,
+            reader(calibration),
+            quant_format=QuantFormat.QDQ,
+            per_channel=form.per_channel,
+            reduce_range=form.reduce_range,
+            calibrate_method=method,
+            activation_type=QuantType.QUInt8 if form.activations == "uint8" else QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            extra_options=extra,
+        )
+    model.unlink()
+    return need_quantized(made)
+
+
+def reader(calibration: Calibration) -> object:
+    """Calibration rows as ONNX Runtime's calibrators read them."""
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._batches = calibration.batches()
+
+        def get_next(self) -> object:
+            return next(self._batches, None)
+
+    return Reader()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the advice and the progress that ONNX Runtime's tools print."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,137 @@
+"""The model that the user brings: checked before anything is made of it, and never unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weigh.choice import UsageError
+
+if TYPE_CHECKING:
+    import onnx
+
+SIGNATURES = (
+    (0, b"PK\x03\x04", "a ZIP archive (PyTorch .pt and Keras .keras files are such)"),
+    (0, b"\x89HDF", "an HDF5 file (Keras .h5)"),
+    (0, b"GGUF", "a GGUF file (llama.cpp)"),
+    (4, b"TFL3", "a TensorFlow Lite file"),
+    (4, b"ORTM", "an ONNX Runtime .ort file"),
+    (8, b"{", "a safetensors file"),
+    (0, b"\x1f\x8b", "a gzip file"),
+    (0, b"PAR1", "a Parquet file"),
+    (0, b"\x93NUMPY", "a NumPy array"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One input or output: `type` as ONNX Runtime names it, `shape` with None for what is not fixed."""
+
+    name: str
+    type: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model file that was checked and that ONNX Runtime can load."""
+
+    path: Path
+    digest: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    @property
+    def batch(self) -> int | None:
+        """The number of rows that the model insists on; None where any will do."""
+        fixed = {port.shape[0] for port in self.inputs if port.shape}
+        return next(iter(fixed)) if len(fixed) == 1 else None
+
+
+def open_model(path: Path) -> Model:
+    """Check the file and read what goes in and comes out.
+
+    Raises:
+        UsageError: it is no ONNX model (the text names what it looks like), it is damaged, it keeps its weights
+            elsewhere, or ONNX Runtime cannot load it.
+    """
+    import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
+    from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Missing
+
+    from weigh.compress.quantize._session import load_session
+
+    content = _content(path)
+    _check(path, content)
+    try:
+        session = load_session(path, threads=1)
+    except (InvalidGraph, InvalidProtobuf, Fail, Missing) as error:
+        raise UsageError(
+            f"{path} is an ONNX model that ONNX Runtime {onnxruntime.__version__} cannot load: {_line(error)}; "
+            "export it again for an opset that this version knows"
+        ) from None
+    inputs, outputs = ([_port(one) for one in ports] for ports in (session.get_inputs(), session.get_outputs()))
+    return Model(path, hashlib.sha256(content).hexdigest(), tuple(inputs), tuple(outputs))
+
+
+def _content(path: Path) -> bytes:
+    if path.is_dir():
+        raise UsageError(f"model={path} is a folder; name the .onnx file in it")
+    if not path.is_file():
+        names = [other.name for other in path.parent.glob("*.onnx")] if path.parent.is_dir() else []
+        near = get_close_matches(path.name, names, n=1, cutoff=0.4)
+        hint = f"did you mean {path.parent / near[0]}?" if near else f"you are in {Path.cwd()}; check the path"
+        raise UsageError(f"model={path}: there is no such file; {hint}")
+    return path.read_bytes()
+
+
+def _check(path: Path, content: bytes) -> None:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load_model_from_string(content)
+        external = any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer)
+        if not external:
+            onnx.checker.check_model(model)
+    except (DecodeError, onnx.checker.ValidationError) as error:
+        raise UsageError(
+            f"model={path} is no ONNX model: it looks like {_looks_like(content)} ({_line(error)}); export the model "
+            "to ONNX first (skl2onnx, torch.onnx.export, tf2onnx), or copy the file again"
+        ) from None
+    if external:
+        raise UsageError(
+            f"model={path} keeps its weights in another file; write one file, so that its size and its content are "
+            f"those of the model: onnx.save(onnx.load('{path.name}'), 'one_file.onnx', save_as_external_data=False)"
+        )
+
+
+def _looks_like(content: bytes) -> str:
+    if not content:
+        return "an empty file"
+    for offset, signature, name in SIGNATURES:
+        if content[offset:].startswith(signature):
+            return name
+    if content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "a Python pickle (joblib, scikit-learn), which is not opened: a pickle can run any code"
+    head = content[:512]
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
+        return "text" if not head.lstrip().startswith((b"{", b"[")) else "JSON"
+    return "an ONNX file that is cut off or damaged"
+
+
+def _port(one: object) -> Port:
+    shape = tuple(size if isinstance(size, int) and size > 0 else None for size in one.shape)  # type: ignore[attr-defined]
+    return Port(one.name, one.type, shape)  # type: ignore[attr-defined]
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
+
+
+def operators(graph: onnx.GraphProto) -> str:
+    """The operators of a graph, in order of appearance, for people."""
+    return ", ".join(dict.fromkeys(node.op_type for node in graph.node))

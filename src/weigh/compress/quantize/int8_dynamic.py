@@ -1,0 +1,41 @@
+"""int8 weights, activations quantized as they come."""
+
+from pathlib import Path
+from typing import ClassVar, final
+
+from weigh.choice import Needs
+from weigh.compress.quantize import Calibration, Quantizer
+from weigh.compress.quantize._graph import REDUCE_RANGE, need_quantized, prepared, quiet
+
+
+@final
+class Int8Dynamic(Quantizer):
+    """int8 weights; the range of each activation is taken from the batch at hand, so nothing is calibrated.
+
+    Good for large matrix products (transformers, wide MLPs, recurrent nets) and where inputs drift, since no range
+    is frozen.
+
+    Bad for small models, where finding ranges at every run costs more than it saves, and for convolutions, which stay
+    in float32 (the CPU kernels lack them).
+
+    Source: Jacob et al., Quantization and training of neural networks, CVPR 2018 (arXiv 1712.05877); ONNX Runtime
+    `quantize_dynamic`.
+    """
+
+    needs: ClassVar[Needs] = Needs(packages=("onnx>=1.18", "onnxruntime>=1.22"), extra="compress")
+
+    reduce_range: bool = REDUCE_RANGE
+
+    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+        from onnxruntime.quantization.registry import IntegerOpsRegistry
+
+        ready = prepared(model, folder)
+        kinds = [kind for kind in IntegerOpsRegistry if kind != "Conv"]
+        made = folder / "model.onnx"
+        with quiet():
+            quantize_dynamic(
+                ready, made, op_types_to_quantize=kinds, weight_type=QuantType.QInt8, reduce_range=self.reduce_range
+            )
+        ready.unlink()
+        return need_quantized(made)

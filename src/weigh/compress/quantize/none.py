@@ -1,0 +1,24 @@
+"""The model as it is."""
+
+from pathlib import Path
+from typing import ClassVar, final
+
+from weigh.choice import Needs
+from weigh.compress.quantize import Calibration, Quantizer
+
+
+@final
+class Unchanged(Quantizer):
+    """The model as it is, in float32.
+
+    Good as the reference that every other option is compared with, and wherever size and time do not matter.
+
+    Bad where memory or bandwidth is short: each weight takes four bytes.
+
+    Source: IEEE 754-2008, binary32.
+    """
+
+    needs: ClassVar[Needs] = Needs(packages=("onnx>=1.18", "onnxruntime>=1.22"), extra="compress")
+
+    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
+        return model
