@@ -1,0 +1,184 @@
+"""A decision in rows of words: its options, how far each came in the race, and what the fresh blocks say."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from weigh.choice import Measure
+from weigh.decision import Decision, Estimate, Lock, Standing
+from weigh.report.history import palette
+from weigh.show import interval, ordered
+
+
+class Badge(NamedTuple):
+    """A word with a sign before it, so that colour says nothing alone."""
+
+    kind: str
+    sign: str
+    word: str
+
+
+OUTCOMES = {
+    "chosen": Badge("chosen", "✓", "chosen"),
+    "leading": Badge("tied", "→", "leading, not settled"),
+    "tied": Badge("tied", "=", "tied"),
+    "undecided": Badge("undecided", "?", "undecided"),
+    "dominated": Badge("dominated", "↓", "dominated"),
+    "violates": Badge("violates", "✕", "violates"),
+    "failed": Badge("failed", "!", "failed"),
+}
+VERDICTS = {
+    "chosen": Badge("chosen", "✓", "decided"),
+    "tie": Badge("tied", "=", "tie"),
+    "undecided": Badge("undecided", "?", "not enough evidence"),
+    "none": Badge("violates", "✕", "no option will do"),
+}
+CONFIRMATIONS = {
+    "confirmed": Badge("chosen", "✓", "confirmed on fresh blocks"),
+    "contradicted": Badge("violates", "✕", "contradicted on fresh blocks"),
+    "inconclusive": Badge("undecided", "?", "fresh blocks too few to confirm"),
+    "not measured": Badge("dominated", "–", "not measured again"),
+}
+
+
+class Cell(NamedTuple):
+    """One measure of one option: its name with the unit, the figure, and the figure against the baseline."""
+
+    measure: str
+    text: str
+    versus: str
+
+
+class OptionRow(NamedTuple):
+    """One option in the table."""
+
+    number: int
+    name: str
+    shade: str
+    badge: Badge
+    baseline: bool
+    why: str
+    blocks: int
+    cells: tuple[Cell, ...]
+
+
+class Lane(NamedTuple):
+    """One option in the race: how far it came (and was measured `after`), in percent of the blocks, and why."""
+
+    name: str
+    badge: Badge
+    percent: str
+    after: str
+    text: str
+    why: str
+
+
+class Again(NamedTuple):
+    """One figure of the race beside the same on fresh blocks."""
+
+    option: str
+    measure: str
+    raced: str
+    fresh: str
+    apart: str
+
+
+def measures(lock: Lock) -> list[Measure]:
+    """The measures, those that matter first."""
+    names = [lock.objective, *(c.measure for c in lock.constraints), lock.cost, *(m.name for m in lock.measures)]
+    return [lock.measure(name) for name in dict.fromkeys(names)]
+
+
+def head(measure: Measure) -> str:
+    """A measure's name with its unit."""
+    return f"{measure.name}, {measure.unit}" if measure.unit else measure.name
+
+
+def known(measure: Measure, value: Estimate, compared: bool = False) -> Estimate:
+    """The estimate without the ends that say nothing: an interval as wide as a mean's whole range (or difference's)."""
+    span = measure.high - measure.low
+    low, high = (-span, span) if compared else (measure.low, measure.high)
+    if measure.kind != "mean" or value.low is None or value.high is None or value.low > low or value.high < high:
+        return value
+    return value.model_copy(update={"low": None, "high": None})
+
+
+def options(lock: Lock, made: Decision) -> tuple[OptionRow, ...]:
+    """The rows of the table, the chosen option first."""
+    colours = palette(lock, made)
+    return tuple(
+        OptionRow(
+            place, s.option, colours[s.option], OUTCOMES[s.outcome], s.option == lock.baseline, s.why, s.blocks,
+            tuple(_cell(lock, s, measure) for measure in measures(lock)),
+        )
+        for place, s in enumerate(ordered(lock, made), 1)
+    )  # fmt: skip
+
+
+def _cell(lock: Lock, standing: Standing, measure: Measure) -> Cell:
+    here, there = standing.measured.get(measure.name), standing.versus_baseline.get(measure.name)
+    if here is None:
+        return Cell(head(measure), "–", "")
+    by_ratio = measure.kind in ("time", "quantile")
+    versus = (
+        "" if there is None else f"× {interval(there)}" if by_ratio else f"Δ {_signed(known(measure, there, True))}"
+    )
+    return Cell(head(measure), interval(known(measure, here)), versus)
+
+
+def _signed(value: Estimate) -> str:
+    text = interval(value)
+    return f"+{text}" if value.estimate is not None and value.estimate > 0 else text
+
+
+def lanes(lock: Lock, made: Decision) -> tuple[Lane, ...]:
+    """The race, the options that came farthest first."""
+    most = max([made.blocks, *(s.blocks for s in made.standings), 1])
+    return tuple(
+        Lane(
+            s.option,
+            OUTCOMES[s.outcome],
+            f"{100 * _raced(s) / most:.4g}",
+            f"{100 * s.blocks / most:.4g}",
+            _how_far(lock, s),
+            s.why,
+        )
+        for s in sorted(ordered(lock, made), key=lambda s: -_raced(s))
+    )
+
+
+def _raced(standing: Standing) -> int:
+    """Blocks until it was dropped."""
+    return standing.blocks if standing.dropped_at is None else standing.dropped_at + 1
+
+
+def _how_far(lock: Lock, standing: Standing) -> str:
+    count = f"{standing.blocks:,} block{'' if standing.blocks == 1 else 's'}"
+    if standing.dropped_at is None:
+        return f"{count}, to the end"
+    longer = standing.option == lock.baseline and standing.blocks > standing.dropped_at + 1
+    kept = f", measured on for {count} as the baseline" if longer else ""
+    return f"dropped after block {standing.dropped_at + 1:,}{kept}"
+
+
+def again(lock: Lock, made: Decision) -> tuple[Again, ...]:
+    """The figures of the race beside those of the fresh blocks, of the winner first."""
+    fresh = made.confirmation.measured
+    names = sorted(fresh, key=lambda name: (name != made.chosen, name))
+    found = []
+    for name in names:
+        raced = made.standing(name).measured
+        for measure in measures(lock):
+            if measure.name in raced and measure.name in fresh[name] and measure.kind != "exact":
+                found.append(_beside(name, measure, raced[measure.name], fresh[name][measure.name]))
+    return tuple(found)
+
+
+def _beside(name: str, measure: Measure, raced: Estimate, fresh: Estimate) -> Again:
+    apart = ""
+    if raced.estimate is not None and fresh.estimate is not None:
+        gap = fresh.estimate - raced.estimate
+        better = "no change" if gap == 0 else "better" if (gap < 0) == (measure.better == "lower") else "worse"
+        sign = "+" if gap > 0 else ""
+        apart = better if gap == 0 else f"{sign}{gap:.2g} ({better})"
+    return Again(name, head(measure), interval(known(measure, raced)), interval(known(measure, fresh)), apart)
