@@ -1,0 +1,94 @@
+"""One question in its three forms: a command line, YAML and Python."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from weigh.cli._flags import LEDGER
+from weigh.cli._question import NOTHING
+
+if TYPE_CHECKING:
+    from weigh.flow import Question
+
+FORMS = ("yaml", "python", "shell")
+
+
+def write(form: str, question: Question, ledger: str, records: str | None) -> str:
+    """The question in one of `FORMS`."""
+    if form == "yaml":
+        return as_yaml(question)
+    return as_python(question, ledger, records) if form == "python" else as_shell(question, ledger, records)
+
+
+def said(question: Question) -> dict[str, Any]:
+    """What differs from the defaults, as plain values."""
+    fields = question.model_dump(mode="json", exclude_defaults=True)
+    return {name: fields[name] for name in type(question).model_fields if name in fields}
+
+
+def as_yaml(question: Question) -> str:
+    """What `weigh decide run.yaml` reads."""
+    import yaml
+
+    return yaml.safe_dump(said(question), sort_keys=False, allow_unicode=True, default_flow_style=False)
+
+
+def as_python(question: Question, ledger: str, records: str | None) -> str:
+    """A script that asks the same."""
+    fields = said(question)
+    choice, task = fields.pop("choice"), fields.pop("task", {})
+    limits = fields.pop("limits", None)
+    lines = [f"    {_literal(choice)},", *_dict(task)]
+    lines += [f"    {name}={_literal(value)}," for name, value in fields.items()]
+    if limits:
+        lines.append(f"    limits=Limits({', '.join(f'{name}={value!r}' for name, value in limits.items())}),")
+    if ledger != LEDGER:
+        lines.append(f"    ledger={_literal(ledger)},")
+    if records != "decisions":
+        lines.append(f"    records={_literal(records)},")
+    head = "from weigh import decide\n" + ("from weigh.engine import Limits\n" if limits else "")
+    return f"{head}\ndecision = decide(\n" + "\n".join(lines) + "\n)\nprint(decision)\n"
+
+
+def _dict(task: dict[str, Any]) -> list[str]:
+    if not task:
+        return ["    {},"]
+    return ["    {", *(f"        {_literal(name)}: {_literal(value)}," for name, value in task.items()), "    },"]
+
+
+def _literal(value: Any) -> str:
+    """A plain value as Python has it, texts in double quotes."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_literal(name)}: {_literal(item)}" for name, item in value.items()) + "}"
+    return repr(value)
+
+
+def as_shell(question: Question, ledger: str, records: str | None, toy: dict[str, Any] | None = None) -> str:
+    """The command line, one flag a line once it is long; `toy` holds the fields that differ from the toy task."""
+    groups = [["weigh", "decide", question.choice], *([] if toy is None else [["--toy"]])]
+    task = question.task if toy is None else toy
+    groups += [[f"{name}={_word(value)}"] for name, value in task.items() if value is not None]
+    groups += [["--option", option] for option in question.options]
+    if question.require is not None:
+        groups += [["--require", text] for text in question.require or (NOTHING,)]
+    defaults = {name: info.default for name, info in type(question).model_fields.items()}
+    for name in ("objective", "epsilon", "alpha", "seed", "budget"):
+        if (value := getattr(question, name)) != defaults[name]:
+            groups.append([f"--{name}", str(value)])
+    if limits := question.limits.model_dump(exclude_defaults=True):
+        groups.append(["--limit", ",".join(f"{name}={value:g}" for name, value in limits.items())])
+    groups += [["--ledger", ledger]] if ledger != LEDGER else []
+    groups += [["--no-record"]] if records is None else [["--records", records]] if records != "decisions" else []
+    words = [shlex.join(group) for group in groups]
+    line = " ".join(words)
+    return line if len(line) <= 76 else " \\\n    ".join(words)
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

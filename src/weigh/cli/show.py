@@ -1,0 +1,47 @@
+"""List the decisions that were taken, or show one of them."""
+
+from __future__ import annotations
+
+import click
+
+from weigh.cli._flags import existing, json_flag, ledger_flag, print_json, short, taken
+
+
+@click.command("show", short_help=__doc__)
+@click.argument("id", required=False)
+@ledger_flag
+@json_flag
+def command(id: str | None, ledger: str, as_json: bool) -> None:
+    """List the decisions in the ledger, the latest first; or show the decision ID (the start of it, or `last`)."""
+    from weigh import show
+
+    with existing(ledger) as book:
+        kept = book.decisions()
+        if id is not None:
+            lock, made = taken(book, id)
+    if id is None:
+        _list(kept, ledger, as_json)
+        return
+    if as_json:
+        click.echo(made.model_dump_json(indent=2))
+        return
+    from weigh.record import command as again
+
+    record = next((row["record"] for row in kept if row["lock"] == lock.digest()), "")
+    show.decision(show.console(), lock, made, show.Footing(short(lock.digest()), record, ledger, again(lock)))
+
+
+def _list(kept: list[dict[str, str]], ledger: str, as_json: bool) -> None:
+    from weigh import show
+
+    if as_json:
+        print_json(kept)
+    elif not kept:
+        click.echo(f"no decision is in {ledger} yet; `weigh decide CHOICE --toy` takes one on a small task")
+    else:
+        rows = [(short(row["lock"]), _when(row["at"]), row["choice"], row["answer"]) for row in kept]
+        show.put(show.console(), show.table(["id", "when (UTC)", "choice", "answer"], rows))
+
+
+def _when(at: str) -> str:
+    return at[:16].replace("T", " ")

@@ -1,0 +1,106 @@
+"""Progress of a run on standard error: blocks, options that are left, what was dropped and why, time left."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+from weigh import show
+from weigh.flow import Event
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from weigh.decision import Lock
+    from weigh.scale.race import Race
+
+
+class Watch:
+    """Shows events as they happen: live on a terminal, a line for each drop elsewhere, nothing when quiet.
+
+    Attributes:
+        locked: whether a race was begun; False after a run that found its decision in the ledger.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.locked = False
+        self._quiet = quiet
+        self._console = show.console(error=True)
+        self._live = self._console.is_terminal and not quiet
+        self._begun, self._done = 0.0, 0
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[left]}"),
+        )
+        self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._live)
+        self._task: TaskID = self._bar.add_task("opening the task", total=None, left="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        if event.kind == "locked":
+            self._start(event)
+        elif event.kind == "block":
+            self._block(event)
+        elif event.kind == "dropped":
+            self._say(f"dropped {event.option} at block {event.block}: {dropped(event.lock, event.race, event.option)}")
+        elif event.kind == "fresh":
+            self._fresh(event)
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            self._bar.console.print(text, soft_wrap=not self._live)
+
+    def _start(self, event: Event) -> None:
+        self.locked = True
+        self._begun = time.monotonic()
+        again = "going on where an earlier run stopped: " if event.resumed else ""
+        budget = f", budget {event.lock.budget}" if str(event.lock.budget) else ""
+        self._say(f"{again}racing {len(event.race.runners)} options on at most {_most(event):,} blocks{budget}")
+        self._bar.update(self._task, description="racing", total=_most(event), completed=0)
+
+    def _block(self, event: Event) -> None:
+        self._done += 1
+        live, all_options = event.race.live(), len(event.race.runners)
+        left = f"block {event.block + 1:,}/{_most(event):,}  {len(live)} of {all_options} left{self._eta(event)}"
+        self._bar.update(self._task, description="racing", completed=event.block + 1, left=left)
+
+    def _fresh(self, event: Event) -> None:
+        first = event.lock.blocks.race
+        text = f"block {event.block - first + 1:,}, not used by the race"
+        self._bar.update(self._task, description="measuring the winner again", total=None, left=text)
+
+    def _eta(self, event: Event) -> str:
+        """At most so long, since a race ends as soon as it is settled."""
+        pace = (time.monotonic() - self._begun) / self._done
+        left = pace * (_most(event) - event.block - 1)
+        if event.lock.budget.seconds:
+            left = min(left, max(0.0, event.lock.budget.seconds - (time.monotonic() - self._begun)))
+        return f"  at most {show.seconds(left)}"
+
+
+def _most(event: Event) -> int:
+    blocks = event.lock.blocks.race
+    return min(blocks, event.lock.budget.blocks or blocks)
+
+
+def dropped(lock: Lock, race: Race, name: str) -> str:
+    """Why an option left the race, in a few words."""
+    runner = race.runners[name]
+    if runner.state == "failed":
+        return runner.reason
+    if runner.state == "violates" and runner.limit is not None:
+        now = race.limit_interval(name, runner.limit)
+        text = next(str(constraint) for constraint in lock.constraints if constraint.limit() == runner.limit)
+        return f"breaks '{text}': it is {show.ends(now.estimate, now.low, now.high)}"
+    return f"{runner.by} is better in {race.objective.name}"

@@ -1,0 +1,191 @@
+"""The other verbs: what is there, what was decided and why, and a new option that starts well."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+from conftest import Run
+
+from weigh import catalog
+from weigh.checks import Nonconformity, check_option
+from weigh.cli import VERBS, main
+from weigh.decision import Decision
+from weigh.ledger import Ledger
+
+DECIDE = ("decide", "guess:Guess", "--toy", "--quiet")
+
+
+def only_id() -> str:
+    with Ledger(".weigh/ledger.db") as book:
+        (row,) = book.decisions()
+    return row["lock"].removeprefix("sha256:")[:8]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_line_and_help(weigh: Run, verb: str):
+    assert re.search(rf"^  {verb} +[A-Z]", weigh("--help").out, re.MULTILINE)
+    ran = weigh(verb, "--help")
+    assert ran.code == 0 and f"Usage: weigh {verb}" in ran.out
+
+
+def test_choices_lists_every_choice(weigh: Run):
+    listed = json.loads(weigh("choices", "--json").out)
+    assert [row["choice"] for row in listed] == sorted(catalog.choices())
+    out = weigh("choices").out
+    for name in catalog.choices():
+        assert name in out
+
+
+def test_options_hides_nothing_and_says_what_to_type(weigh: Run):
+    out = weigh("options", "guess:Guess").out
+    assert "zero (baseline)" in out and "what the numbers are divided by" in out
+    assert 'cannot run here: no-such-package>=2 is not installed: pip install "no-such-package>=2"' in out
+    assert "2 of 3 can run here" in out
+    facts = {row["option"]: row for row in json.loads(weigh("options", "guess:Guess", "--json").out)}
+    assert facts["divides"]["settings"] == [
+        {"name": "divisor", "type": "int", "meaning": "what the numbers are divided by", "default": 3}
+    ]
+    assert facts["needy"]["missing"] and not facts["zero"]["missing"]
+
+
+def test_doctor_lists_every_option_of_every_choice(weigh: Run):
+    found = json.loads(weigh("doctor", "--json").out)["options"]
+    assert {name: list(options) for name, options in found.items()} == {
+        name: list(catalog.options(made)) for name, made in catalog.choices().items()
+    }
+    ran = weigh("doctor")
+    assert ran.code == 0 and "can run here" in ran.out
+
+
+def test_doctor_says_that_a_ledger_is_none(weigh: Run):
+    Path("text.db").write_text("no ledger at all, " * 100)
+    ran = weigh("doctor", "--ledger", "text.db")
+    assert ran.code == 2 and "not a ledger" in " ".join(ran.out.split())
+
+
+def test_show_lists_and_shows(weigh: Run):
+    ran = weigh(*DECIDE)
+    listed = weigh("show").out
+    assert only_id() in listed and "guess:Guess" in listed
+    shown = weigh("show", only_id()[:4]).out
+    assert shown.partition("The same run")[0] == ran.out.partition("The same run")[0]
+    assert weigh("show", "last").out == shown
+    assert Decision.model_validate_json(weigh("show", "last", "--json").out).chosen == "divides"
+
+
+def test_what_is_not_there_is_said(weigh: Run):
+    assert "no ledger at" in weigh("show").err
+    assert not Path(".weigh").exists()
+    weigh(*DECIDE)
+    ran = weigh("explain", "ffffffff")
+    assert ran.code == 2 and f"(known: {only_id()})" in ran.err
+    assert "did you mean 'zero'" in weigh("explain", "last", "zeero").err
+
+
+def test_explain_answers_every_question(weigh: Run):
+    weigh(*DECIDE)
+    out = weigh("explain", "last").out
+    for heading in ("Why it is so", "What each constraint cost", "Why not the others", "Which evidence decided",
+                    "What more blocks would do", "What re-opens it", "What every interval rests on"):  # fmt: skip
+        assert f"\n{heading}\n" in out
+    flat = " ".join(out.split())
+    assert "zero: dominated at block" in flat
+    assert "watch the share of multiples of three" in flat
+    assert "betting confidence sequence" in flat
+    assert "needy: failed at block 0, after 0 blocks: unfit" in flat
+
+
+def test_explain_prices_a_constraint(weigh: Run):
+    weigh(*DECIDE, "--option", "divides", "--require", "size <= 5")
+    flat = " ".join(weigh("explain", "last").out.split())
+    found = re.search(r"'size <= 5' ruled out divides\. Its price: divides is better .* by ([\d.]+) \[([\d.]+), ", flat)
+    assert found, flat
+    numbers = random.Random(0).choices(range(1000), k=500)
+    share = sum(number % 3 == 0 for number in numbers) / len(numbers)
+    assert float(found[2]) < share and abs(float(found[1]) - share) < 0.25
+
+
+def test_explain_one_option(weigh: Run):
+    weigh(*DECIDE)
+    flat = " ".join(weigh("explain", "last", "divides:divisor=2").out.split())
+    assert "Settings divisor: 2" in flat and "size: 13 bytes" in flat
+
+
+def test_report_writes_one_page(weigh: Run):
+    weigh(*DECIDE)
+    ran = weigh("report", "last", "-o", "out/page.html")
+    assert ran.code == 0 and ran.out.startswith("out/page.html")
+    page = Path("out/page.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html") and "divides" in page
+
+
+def test_verify_exit_statuses(weigh: Run):
+    weigh(*DECIDE)
+    (record,) = Path(".weigh/toy/decisions").glob("*.md")
+    assert weigh("verify", record).code == 0
+    assert weigh("verify", record, "--json").out.startswith("{")
+    with Ledger("empty.db"):
+        assert weigh("verify", record, "--ledger", "empty.db").code == 4
+    record.write_text(record.read_text().replace("divides", "divined", 1))
+    assert weigh("verify", record).code == 3
+    assert weigh("verify", "away.md").code == 2
+
+
+def test_export_gives_every_row(weigh: Run):
+    weigh(*DECIDE)
+    rows = [json.loads(line) for line in weigh("ledger", "export").out.splitlines()]
+    assert {row["table"] for row in rows} == {"weigh_lock", "weigh_evidence", "weigh_decision"}
+    weigh("ledger", "export", "-o", "all.jsonl")
+    assert [json.loads(line) for line in Path("all.jsonl").read_text().splitlines()] == rows
+
+
+def test_lines_fit_the_terminal(weigh: Run, monkeypatch: pytest.MonkeyPatch):
+    for width in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        for words in (DECIDE, ("explain", "last"), ("options", "guess:Guess"), ("doctor",), ("show",)):
+            lines = weigh(*words).out.splitlines()
+            assert max(map(len, lines[1:])) <= width, words
+
+
+def test_new_writes_an_option_that_says_what_to_fill_in(weigh: Run):
+    ran = weigh("new", "guess:Guess", "my_guess")
+    assert ran.code == 0 and len(ran.out.splitlines()) == 4
+    assert "my_guess" in weigh("options", "guess:Guess", "--option", "./my_guess.py").out
+    with pytest.raises(Nonconformity, match="fill in guess"):
+        check_option("guess:Guess", "./my_guess.py")
+    out = weigh(*DECIDE, "--option", "./my_guess.py").out
+    assert "fill in guess" in out and out.startswith("Choose zero")
+
+
+def test_new_needs_only_its_body(weigh: Run):
+    weigh("new", "guess:Guess", "fives")
+    text = Path("fives.py").read_text()
+    body = next(line for line in text.splitlines() if "NotImplementedError" in line)
+    Path("fives.py").write_text(text.replace(body.strip(), "return [number % 15 == 0 for number in numbers]"))
+    assert "12 checks held" in str(check_option("guess:Guess", "./fives.py"))
+
+
+@pytest.mark.parametrize("choice", sorted(catalog.choices()))
+def test_new_compiles_for_every_choice(weigh: Run, choice: str):
+    assert weigh("new", choice, "written_here", "--folder", "deep/down").code == 0
+    facts = json.loads(weigh("options", choice, "--option", "deep/down/written_here.py", "--json").out)
+    assert facts[0]["option"] == "written_here"
+    assert "strength" in [setting["name"] for setting in facts[0]["settings"]]
+
+
+def test_new_refuses_what_cannot_be(weigh: Run):
+    assert "type 'foo_bar'" in weigh("new", "guess:Guess", "Foo-Bar").err
+    assert "type 'my_class'" in weigh("new", "guess:Guess", "class").err
+    assert "already" in weigh("new", "guess:Guess", "zero").err
+    weigh("new", "guess:Guess", "mine")
+    assert "--force" in weigh("new", "guess:Guess", "mine").err
+    assert weigh("new", "guess:Guess", "mine", "--force").code == 0
+
+
+def test_the_module_is_the_command(capsys: pytest.CaptureFixture[str]):
+    assert main(["--version"]) == 0
+    assert re.match(r"weigh \d", capsys.readouterr().out)
