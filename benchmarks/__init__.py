@@ -1,0 +1,1 @@
+"""Every speed, cost and validity claim as a command: ``make bench-NAME``."""

@@ -1,0 +1,47 @@
+"""The models of the flights journey: an encoder and a small neural net each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from skl2onnx import to_onnx
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from weigh.data import flights
+
+
+def fit(train: pl.DataFrame, seed: int) -> Pipeline:
+    """An encoder and a small neural net that have seen only `train`."""
+    net = MLPClassifier((128, 64), batch_size=512, early_stopping=True, n_iter_no_change=3, random_state=seed)
+    with threadpool_limits(1):
+        return Pipeline([("encoder", flights.encoder()), ("net", net)]).fit(
+            flights.numbers(train), train["late"].cast(int).to_numpy()
+        )
+
+
+def export(model: Pipeline, path: Path) -> Path:
+    """The net as an ONNX file; its inputs are encoded features."""
+    example = np.zeros((1, model["net"].n_features_in_), dtype=np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(to_onnx(model["net"], example, options={"zipmap": False}).SerializeToString())
+    return path
+
+
+def encoded(model: Pipeline, rows: pl.DataFrame) -> pl.DataFrame:
+    """Encoded features and labels of some flights."""
+    x = model["encoder"].transform(flights.numbers(rows)).astype(np.float32)
+    names = list(model["encoder"].get_feature_names_out())
+    return pl.DataFrame(x, schema=names).with_columns(late=rows["late"].cast(pl.Int64))
+
+
+def judged(rows: pl.DataFrame, champion: Pipeline, challenger: Pipeline, seed: int) -> pl.DataFrame:
+    """Brier score of both models a flight, what the champion expects of its own, and an arm drawn for each flight."""
+    x, late = flights.numbers(rows), rows["late"].cast(int).to_numpy()
+    old, new = (model.predict_proba(x)[:, 1] for model in (champion, challenger))
+    arm = np.random.default_rng(seed).choice(["champion", "challenger"], rows.height)
+    losses = {"champion": (old - late) ** 2, "challenger": (new - late) ** 2, "expected": old * (1 - old)}
+    return rows.select("time", "month").with_columns(arm=pl.Series(arm), **{k: pl.Series(v) for k, v in losses.items()})
