@@ -195,6 +195,7 @@ class Table(Frozen):
     columns: tuple[str, ...]
     rows: tuple[tuple[str | float | int | None, ...], ...]
     note: str = ""
+    always: bool = Field(False, description="printed with every answer, in the terminal too")
 
 
 class Line(Frozen):
@@ -216,6 +217,7 @@ class Curves(Frozen):
     y: str
     lines: tuple[Line, ...]
     note: str = ""
+    level: float | None = Field(None, description="a value that y is read against, such as an alarm level")
 
 
 Exhibit: TypeAlias = Table | Curves
