@@ -11,98 +11,13 @@ from typing import Any, Literal, Self, TypeAlias
 from pydantic import Field
 
 from weigh.choice import Blocks, Frozen, Measure, UsageError, unknown
+from weigh.constraint import Constraint as Constraint
 from weigh.evidence import Evidence
 from weigh.scale.interval import Interval
-from weigh.scale.race import Gauge, Limit, Race
+from weigh.scale.race import Gauge, Race
 
 Verdict: TypeAlias = Literal["chosen", "tie", "undecided", "none"]
 Outcome: TypeAlias = Literal["chosen", "leading", "tied", "undecided", "violates", "dominated", "failed"]
-
-_FORM = re.compile(
-    r"^\s*(?P<measure>[a-z][a-z0-9_]*)\s*(?P<op><=|>=)\s*"
-    r"(?:(?P<minus>baseline)\s*(?P<sign>[+-])\s*(?P<shift>[\d.eE-]+)"
-    r"|(?:(?P<factor>[\d.eE-]+)\s*[*x]\s*)?(?P<times>baseline)"
-    r"|(?P<bound>[+-]?[\d.]+(?:[eE][+-]?\d+)?))\s*(?P<unit>[A-Za-z%]*)\s*$"
-)
-
-
-class Constraint(Frozen):
-    """A bound that the chosen option must meet, alone or against the baseline.
-
-    >>> Constraint.parse("accuracy >= baseline - 0.01")
-    Constraint(measure='accuracy', op='>=', bound=-0.01, relative='difference')
-    >>> str(Constraint.parse("p95 <= 0.8 * baseline"))
-    'p95 <= 0.8 * baseline'
-    """
-
-    measure: str
-    op: Literal["<=", ">="]
-    bound: float
-    relative: Literal["", "difference", "ratio"] = ""
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read ``measure <= 2``, ``measure >= baseline - 0.01`` or ``measure <= 0.8 * baseline``."""
-        found = _FORM.match(text)
-        if not found:
-            raise UsageError(
-                f"the constraint '{text}' cannot be read; type 'accuracy >= 0.9', 'accuracy >= baseline - 0.01' "
-                f"or 'p95 <= 0.8 * baseline'"
-            )
-        part = found.groupdict()
-        try:
-            if part["minus"]:
-                bound, relative = float(part["sign"] + part["shift"]), "difference"
-            elif part["times"]:
-                bound, relative = float(part["factor"] or 1), "ratio"
-            else:
-                bound, relative = float(part["bound"]), ""
-        except ValueError:
-            raise UsageError(f"the constraint '{text}' holds a number that cannot be read") from None
-        return cls(measure=part["measure"], op=part["op"], bound=bound, relative=relative)
-
-    def __str__(self) -> str:
-        if self.relative == "difference":
-            return f"{self.measure} {self.op} baseline {'-' if self.bound < 0 else '+'} {abs(self.bound):g}"
-        if self.relative == "ratio":
-            return f"{self.measure} {self.op} {self.bound:g} * baseline"
-        return f"{self.measure} {self.op} {self.bound:g}"
-
-    def limit(self) -> Limit:
-        """The same, as the scale reads it."""
-        return Limit(self.measure, self.op, self.bound, self.relative)
-
-    def check(self, measures: Sequence[Measure]) -> None:
-        """Raises `UsageError` when the measure does not exist or the form does not suit it."""
-        by_name = {measure.name: measure for measure in measures}
-        if self.measure not in by_name:
-            raise UsageError(f"constraint '{self}': {unknown('measure', self.measure, list(by_name))}")
-        measure = by_name[self.measure]
-        if self.relative == "ratio" and measure.kind == "mean":
-            raise UsageError(
-                f"constraint '{self}': {self.measure} is a mean; type '{self.measure} {self.op} baseline - 0.01'"
-            )
-        if self.relative == "difference" and measure.kind in ("time", "quantile"):
-            raise UsageError(
-                f"constraint '{self}': times are compared by ratio; type '{self.measure} {self.op} 0.9 * baseline'"
-            )
-        self._check_range(measure)
-
-    def _check_range(self, measure: Measure) -> None:
-        if measure.kind != "mean" or self.relative:
-            return
-        impossible = self.bound > measure.high if self.op == ">=" else self.bound < measure.low
-        if impossible:
-            nearest, by = (
-                (measure.high, self.bound - measure.high)
-                if self.op == ">="
-                else (measure.low, measure.low - self.bound)
-            )
-            raise UsageError(
-                f"constraint '{self}' is impossible: {self.measure} lies between {measure.low:g} and {measure.high:g} "
-                f"{measure.unit}, so it is out of reach by {by:g}; "
-                f"the strictest that can hold is '{self.measure} {self.op} {nearest:g}'"
-            )
 
 
 class OptionLock(Frozen):

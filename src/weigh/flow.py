@@ -137,11 +137,8 @@ def _with_files(task: Task) -> Task:
 
 def lock(made: Choice, question: Question, task: Task, options: Sequence[Option], runner: Engine) -> Lock:
     """Fix everything that the verdict depends on."""
-    constraints = tuple(
-        Constraint.parse(text) for text in (made.require if question.require is None else question.require)
-    )
-    for constraint in constraints:
-        constraint.check(made.measures)
+    required = made.require if question.require is None else question.require
+    constraints = tuple(Constraint.parse(text, made.measures) for text in required)
     objective = made.measure(question.objective) if question.objective else made.measures[0]
     fields = task.model_dump(mode="json")
     return Lock(

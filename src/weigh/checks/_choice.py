@@ -59,7 +59,7 @@ def fits_together(subject: Subject) -> None:
         f"the baseline of {made.name} is missing",
     )
     for text in made.require:
-        Constraint.parse(text).check(made.measures)
+        Constraint.parse(text, made.measures)
     planted = [option.spec for option in (made.loser(), *made.twins(), catalog.find(made, made.baseline))]
     hold(
         len(set(planted[:3])) == 3 and planted[0] != planted[3],
