@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from weigh.scale.race import Gauge, Limit, Race
+from weigh.scale.gauge import Gauge, Limit
+from weigh.scale.race import Race
+from weigh.scale.tracks import Relative
 
 HEADS = Gauge("heads", "mean", "higher")
 SIZE = Gauge("size", "exact", "lower")
@@ -99,3 +101,81 @@ def test_how_many_blocks_would_settle_is_about_right() -> None:
         if told is not None:
             ratios.append((10 + told) / (block + 1))
     assert len(ratios) >= 12 and 1 / 3 <= np.median(ratios) <= 3
+
+
+def test_what_only_a_failed_option_excluded_comes_back() -> None:
+    """a beats b, then fails: b may be the best again, and is measured on."""
+    race = Race(["a", "b", "d"], "b", [HEADS], [Limit("heads", ">=", 0.5)], "heads", 0.05, 0.0)
+    rng, rates = np.random.default_rng(0), {"a": 0.9, "b": 0.75, "d": 0.5}
+    for block in range(10):
+        race.add(block, {name: {"heads": rng.random(100) < rates[name]} for name in race.wanted()})
+        race.judge(block)
+    assert race.runners["b"].state == "dominated" and race.runners["b"].by == "a"
+    race.fail("a", "timeout", 10)
+    assert "b" in race.live() and "b" in race.wanted()
+    for block in range(11, 20):
+        race.add(block, {name: {"heads": rng.random(100) < rates[name]} for name in race.wanted()})
+        race.judge(block)
+    assert race.live() == ["b"], "pairs after a gap are told by their blocks"
+
+
+def test_a_circle_of_faster_thans_never_leaves_nothing() -> None:
+    """a beats b, b beats c and c beats a in two rounds of three each."""
+    rng = np.random.default_rng(0)
+    race = Race(["a", "b", "c"], "a", [TIME], [], "time", 0.05, 0.0)
+    rounds = np.array([(1, 2, 3), (2, 3, 1), (3, 1, 2)])[rng.integers(3, size=300)]
+    race.add(0, {name: {"time": rounds[:, place]} for place, name in enumerate("abc")})
+    race.judge(0)
+    assert len(race.live()) >= 1
+
+
+def test_a_difference_within_epsilon_drops_nobody() -> None:
+    race = Race(["old", "new"], "old", [SIZE], [], "size", 0.05, 0.05)
+    race.add(0, {"old": {"size": 10.0}, "new": {"size": 9.999}})
+    race.judge(0)
+    assert race.live() == ["old", "new"] and race.settled() and race.equivalent(race.live())
+
+
+def test_a_certified_option_is_not_measured_on_when_the_objective_is_exact() -> None:
+    rng = np.random.default_rng(0)
+    rates = {"big": 0.95, "small": 0.81}
+    race = Race(list(rates), "big", [HEADS, SIZE], [Limit("heads", ">=", 0.8)], "size", 0.05, 0.0)
+    run(race, lambda name: {"heads": rng.random(100) < rates[name], "size": {"big": 2.0, "small": 1.0}[name]}, 40)
+    assert len(race.runners["big"].blocks) < len(race.runners["small"].blocks)
+
+
+def test_without_a_baseline_nothing_relative_can_be_settled() -> None:
+    race = Race(["old", "new"], "old", [HEADS], [Limit("heads", ">=", -0.1, "difference")], "heads", 0.05, 0.0)
+    race.fail("old", "crashed", 0)
+    assert race.settled() and race.without_baseline() and not race.feasible("new")
+
+
+def test_a_series_is_heard_to_its_end_and_the_beaten_may_come_back() -> None:
+    """a is cheap for 60 blocks and dear for the next 60: dropped at first, b is not at the end."""
+    cost = Gauge("cost", "mean", "lower", serial=True)
+    rng = np.random.default_rng(0)
+    race = Race(["a", "b"], "a", [cost], [], "cost", 0.05, 0.0)
+    states = []
+    for block in range(120):
+        a = 0.2 if block < 60 else 0.6
+        race.add(block, {"a": {"cost": a + rng.normal(0, 0.02)}, "b": {"cost": 0.4 + rng.normal(0, 0.02)}})
+        race.judge(block)
+        states.append(race.runners["b"].state)
+        assert race.wanted() == ["a", "b"] and not race.settled()
+    assert states[50] == "dominated" and states[-1] == "live"
+
+
+def test_one_track_serves_both_directions() -> None:
+    rng = np.random.default_rng(0)
+    race = Race(["a", "b"], "a", [TIME, HEADS], [], "time", 0.05, 0.0)
+    for block in range(60):
+        values = {name: {"time": rng.lognormal(), "heads": rng.random(5) < 0.5} for name in "ab"}
+        race.add(block, values)
+    for gauge in ("time", "heads"):
+        there, back = race.versus_baseline("b", gauge), race._tracks.pair("a", "b", gauge, _how(gauge), 0.05)
+        flipped = (1 / back.high, 1 / back.low) if gauge == "time" else (-back.high, -back.low)
+        assert (there.low, there.high) == pytest.approx(flipped)
+
+
+def _how(gauge: str) -> Relative:
+    return "ratio" if gauge == "time" else "difference"

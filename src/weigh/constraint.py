@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, Self
 
 from weigh.choice import Frozen, Measure, UsageError, unknown
-from weigh.scale.race import Limit
+from weigh.scale.gauge import Limit
 
 _FORM = re.compile(
     r"^\s*(?P<measure>[a-z][a-z0-9_]*)\s*(?P<op><=|>=)\s*"
@@ -140,5 +140,6 @@ def _factor(text: str, unit: str, measure: Measure, relative: str) -> float:
         mine, its = _UNITS.get(unit), _UNITS.get(measure.unit)
         if mine and its and mine[0] == its[0]:
             return mine[1] / its[1]
-    what = "a ratio has no unit" if relative == "ratio" else f"{measure.name} is measured in {measure.unit or 'numbers'}"
+    its_unit = f"{measure.name} is measured in {measure.unit or 'numbers'}"
+    what = "a ratio has no unit" if relative == "ratio" else its_unit
     raise UsageError(f"the constraint '{text}' ends in '{unit}', but {what}; leave the unit out, or convert the number")

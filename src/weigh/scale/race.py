@@ -1,83 +1,30 @@
 """Races over blocks: options are dropped as soon as the evidence allows, under one stated error rate.
 
-How the risk `alpha` is spent (union bound; K options, m random limits):
+How the risk `alpha` is spent (union bound over one-sided claims; K options, m random limits):
 
-- shipping a violator is wrong only if a violated limit is certified as met: K claims at alpha / 2K;
-- losing the best is wrong only if one of K - 1 rivals is certified better, or one of m limits is
-  certified as broken: alpha / 2(K - 1 + m) each.
+- shipping a violator is wrong only if a violated limit is certified as met: K claims, none without random limits;
+- losing the best is wrong only if one of K - 1 rivals is certified better than it, or one of m limits is certified as
+  broken by it: K - 1 + m claims;
+- a tie is wrong only if the best is certified within epsilon of one of K - 1 options and is not: K - 1 claims.
 
-Every claim rests on a confidence sequence, so looking after each block costs nothing.
+Every claim rests on one end of a confidence sequence, so looking after each block costs nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from weigh.scale.gauge import Gauge, Limit
 from weigh.scale.interval import Interval
-from weigh.scale.interval import Sequence as ConfidenceSequence
-from weigh.scale.mean import MeanSequence
-from weigh.scale.quantile import QuantileSequence
-from weigh.scale.ratio import RatioSequence, paired_ratios
-from weigh.scale.serial import SerialMeanSequence
+from weigh.scale.tracks import Array, Relative, Tracks, Values, mapped
 
-Array: TypeAlias = NDArray[np.float64]
 State: TypeAlias = Literal["live", "violates", "dominated", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Gauge:
-    """One measure as the scale sees it; see `weigh.choice.Measure` for the kinds."""
-
-    name: str
-    kind: Literal["exact", "mean", "quantile", "time"]
-    better: Literal["lower", "higher"]
-    low: float = 0.0
-    high: float = 1.0
-    q: float = 0.5
-    serial: bool = False
-    population: int | None = None
-
-    @property
-    def compared_by_ratio(self) -> bool:
-        return self.kind in ("time", "quantile")
-
-    def level(self, alpha: float) -> ConfidenceSequence:
-        """A fresh confidence sequence for the value itself."""
-        if self.kind == "mean":
-            return self._mean(alpha, self.low, self.high)
-        return QuantileSequence(self.q if self.kind == "quantile" else 0.5, alpha)
-
-    def difference(self, alpha: float) -> ConfidenceSequence:
-        """A fresh confidence sequence for the paired difference of two options."""
-        span = self.high - self.low
-        return self._mean(alpha, -span, span)
-
-    def _mean(self, alpha: float, low: float, high: float) -> ConfidenceSequence:
-        if self.serial:
-            return SerialMeanSequence(alpha, low, high)
-        return MeanSequence(alpha, low, high, population=self.population)
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A constraint: the value itself, or its difference or ratio to the baseline's, against a bound."""
-
-    gauge: str
-    op: Literal["<=", ">="]
-    bound: float
-    relative: Literal["", "difference", "ratio"] = ""
-
-    def met(self, interval: Interval) -> bool:
-        return interval.high <= self.bound if self.op == "<=" else interval.low >= self.bound
-
-    def broken(self, interval: Interval) -> bool:
-        return interval.low > self.bound if self.op == "<=" else interval.high < self.bound
 
 
 @dataclass(slots=True)
@@ -89,24 +36,17 @@ class Runner:
     block: int | None = None
     by: str = ""
     limit: Limit | None = None
-    values: dict[str, list[Array]] = field(default_factory=dict)
-    blocks: list[int] = field(default_factory=list)
+    measured: Values = field(default_factory=lambda: Values([], {}))
 
+    @property
+    def blocks(self) -> list[int]:
+        """The blocks on which it was measured, in order."""
+        return self.measured.blocks
 
-@dataclass(slots=True)
-class _Track:
-    sequence: ConfidenceSequence
-    source: Callable[[int], Array | None]
-    seen: int = 0
-
-    def advance(self) -> Interval:
-        unseen: list[Array] = []
-        while (values := self.source(self.seen)) is not None:
-            unseen.append(values)
-            self.seen += 1
-        if unseen:
-            self.sequence.update(np.concatenate(unseen))
-        return self.sequence.interval()
+    @property
+    def values(self) -> dict[str, list[Array]]:
+        """What was measured, by gauge: one array a block."""
+        return self.measured.by_gauge
 
 
 class Race:
@@ -139,8 +79,10 @@ class Race:
         self.objective = self.gauges[objective]
         self.alpha, self.epsilon = alpha, epsilon
         random_limits = sum(self.gauges[limit.gauge].kind != "exact" for limit in limits)
-        self._each = alpha / max(len(options), len(options) - 1 + random_limits)
-        self._tracks: dict[tuple[object, ...], _Track] = {}
+        claims = 2 * (len(options) - 1) + (len(options) + random_limits if random_limits else 0)
+        self._each = min(alpha, 2 * alpha / max(claims, 1))
+        self._tracks = Tracks({name: runner.measured for name, runner in self.runners.items()}, self.gauges)
+        self._ranks: dict[str, tuple[int, float]] = {}
 
     # what happened
 
@@ -153,24 +95,52 @@ class Race:
                 runner.values.setdefault(gauge, []).append(np.atleast_1d(np.asarray(numbers, dtype=np.float64)))
 
     def fail(self, option: str, reason: str, block: int) -> None:
-        """The option could not be measured: it leaves the race."""
+        """The option could not be measured: it leaves the race, and what it alone excluded comes back."""
         self._drop(option, "failed", block, reason)
 
     # what it means
 
     def judge(self, block: int) -> None:
         """Drop what the evidence so far excludes."""
+        earlier = self._reopen() if self.objective.serial else {}
         for name in self.live():
             for limit in self.limits:
-                interval = self.limit_interval(name, limit)
-                if limit.broken(interval):
+                if limit.broken(self.limit_interval(name, limit)):
                     self._drop(name, "violates", block, limit=limit)
                     break
-        feasible = [name for name in self.live() if self.feasible(name)]
-        for winner in sorted(feasible, key=self.rank):
-            for name in self.live():
-                if name != winner and self.advantage(winner, name).low > 0:
+        for winner in sorted((name for name in self.live() if self.feasible(name)), key=self.rank):
+            for name in self.live() if self.runners[winner].state == "live" else ():
+                if self._may_beat(winner, name) and self.beats(winner, name):
                     self._drop(name, "dominated", block, by=winner)
+        for name, (state, since) in earlier.items():
+            if self.runners[name].state == state:
+                self.runners[name].block = since
+
+    def _reopen(self) -> dict[str, tuple[State, int | None]]:
+        """What was dropped comes back, to be judged by all evidence; its state and block until now.
+
+        In a series over time what was worse at first may be better later, and its bounds do not only
+        shrink.
+        """
+        dropped = {name: (runner.state, runner.block) for name, runner in self.runners.items() if self._on_trial(name)}
+        for name in dropped:
+            self.runners[name].state = "live"
+        return dropped
+
+    def _on_trial(self, name: str) -> bool:
+        """Dropped by what more evidence might undo."""
+        runner = self.runners[name]
+        final = runner.limit is not None and self.gauges[runner.limit.gauge].kind == "exact"
+        return runner.state == "dominated" or (runner.state == "violates" and not final)
+
+    def _may_beat(self, winner: str, name: str) -> bool:
+        """Whether a look is worth its time: the mean of paired differences has the sign of the means' difference."""
+        return name != winner and (self.objective.kind != "mean" or self.rank(winner) <= self.rank(name))
+
+    def beats(self, winner: str, name: str) -> bool:
+        """`winner` is certified to be better, and not certified to be so by epsilon or less."""
+        gain = self.advantage(winner, name)
+        return gain.low > 0 and gain.high > self.epsilon
 
     def live(self) -> list[str]:
         """Options that the evidence has not excluded."""
@@ -179,8 +149,12 @@ class Race:
     def wanted(self) -> list[str]:
         """Options that the next block must measure: the live ones, and the baseline where limits refer to it."""
         names = self.live()
+        if self.objective.serial:
+            names = [name for name, runner in self.runners.items() if runner.state == "live" or self._on_trial(name)]
+        elif self.objective.kind == "exact":  # what is certified already learns nothing from another block
+            names = [name for name in names if not self.runners[name].blocks or not self.feasible(name)]
         relative = any(limit.relative for limit in self.limits)
-        if relative and self.baseline not in names and self.runners[self.baseline].state != "failed":
+        if relative and names and self.baseline not in names and self.runners[self.baseline].state != "failed":
             names.append(self.baseline)
         return names
 
@@ -189,13 +163,19 @@ class Race:
         return all(limit.met(self.limit_interval(name, limit)) for limit in self.limits)
 
     def settled(self) -> bool:
-        """Nothing that could be measured would change the verdict."""
+        """Nothing that could be measured would change the verdict; a series over time is heard to its end."""
         live = self.live()
-        if not live:
+        if not self.wanted() or self.without_baseline():
             return True
+        if self.objective.serial:
+            return False
         if not all(self.feasible(name) for name in live):
             return False
         return len(live) == 1 or self.equivalent(live)
+
+    def without_baseline(self) -> bool:
+        """Limits refer to a baseline that could not be measured, so that nothing can be certified to meet them."""
+        return any(limit.relative for limit in self.limits) and self.runners[self.baseline].state == "failed"
 
     def equivalent(self, names: Sequence[str]) -> bool:
         """All pairs are certified to lie within epsilon of each other."""
@@ -209,11 +189,22 @@ class Race:
         self, name: str, state: State, block: int, reason: str = "", by: str = "", limit: Limit | None = None
     ) -> None:
         runner = self.runners[name]
+        was_live = runner.state == "live"
         runner.state, runner.block, runner.reason, runner.by, runner.limit = state, block, reason, by, limit
+        if was_live and state != "dominated":  # being worse than what cannot be chosen excludes nothing
+            for other in self.runners.values():
+                if other.state == "dominated" and other.by == name:
+                    other.state, other.block, other.by = "live", None, ""
 
     def rank(self, name: str) -> float:
         """The option's objective as measured so far, smaller is better."""
-        arrays = self.runners[name].values.get(self.objective.name)
+        arrays = self.runners[name].values.get(self.objective.name, [])
+        known = self._ranks.get(name)
+        if known is None or known[0] != len(arrays):
+            known = self._ranks[name] = (len(arrays), self._rank(arrays))
+        return known[1]
+
+    def _rank(self, arrays: Sequence[Array]) -> float:
         if not arrays:
             return math.inf
         values = np.concatenate(arrays)
@@ -224,11 +215,7 @@ class Race:
 
     def level(self, name: str, gauge: str, alpha: float | None = None) -> Interval:
         """The value of one option on one gauge; at the race's alpha for itself unless another is given."""
-        made = self.gauges[gauge]
-        if made.kind == "exact":
-            return _exact(self._first(name, gauge))
-        alpha = alpha or self.alpha
-        return self._track(("level", name, gauge, alpha), lambda: made.level(alpha), self._values(name, gauge))
+        return self._tracks.level(name, gauge, alpha or self.alpha)
 
     def limit_interval(self, name: str, limit: Limit) -> Interval:
         """What `limit` bounds, for one option, at the level that the race pays for it."""
@@ -238,13 +225,11 @@ class Race:
 
     def versus_baseline(self, name: str, gauge: str, alpha: float | None = None) -> Interval:
         """Difference (means, exact) or ratio (times, quantiles) to the baseline, for people to read."""
-        relative: Literal["difference", "ratio"] = "ratio" if self.gauges[gauge].compared_by_ratio else "difference"
+        relative: Relative = "ratio" if self.gauges[gauge].compared_by_ratio else "difference"
         return self._against_baseline(name, gauge, relative, alpha or self.alpha)
 
-    def _against_baseline(
-        self, name: str, gauge: str, relative: Literal["difference", "ratio"], alpha: float
-    ) -> Interval:
-        return self._pair(name, self.baseline, gauge, relative, alpha)
+    def _against_baseline(self, name: str, gauge: str, relative: Relative, alpha: float) -> Interval:
+        return self._tracks.pair(name, self.baseline, gauge, relative, alpha)
 
     def advantage(self, name: str, rival: str) -> Interval:
         """How much better `name` is than `rival` in the objective: positive is better.
@@ -252,66 +237,11 @@ class Race:
         A difference in the objective's unit; for times and quantiles the relative gain (0.1 is 10 %).
         """
         gauge = self.objective
-        relative: Literal["difference", "ratio"] = "ratio" if gauge.compared_by_ratio else "difference"
-        pair = self._pair(name, rival, gauge.name, relative, self._each)
+        relative: Relative = "ratio" if gauge.compared_by_ratio else "difference"
+        pair = self._tracks.pair(name, rival, gauge.name, relative, self._each)
         if relative == "ratio":
-            pair = _map(pair, lambda ratio: ratio - 1.0)
-        return _map(pair, lambda gain: -gain) if gauge.better == "lower" else pair
-
-    def _pair(
-        self, name: str, rival: str, gauge: str, relative: Literal["difference", "ratio"], alpha: float
-    ) -> Interval:
-        made = self.gauges[gauge]
-        if name == rival:
-            return _exact(0.0 if relative == "difference" else 1.0)
-        if made.kind == "mean" and relative == "difference":
-            source = self._paired(name, rival, gauge, np.subtract)
-            return self._track(("difference", name, rival, gauge, alpha), lambda: made.difference(alpha), source)
-        if made.kind == "time" and relative == "ratio":
-            source = self._paired(name, rival, gauge, paired_ratios)
-            return self._track(("ratio", name, rival, gauge, alpha), lambda: RatioSequence(alpha), source)
-        return _combine(self.level(name, gauge, alpha / 2), self.level(rival, gauge, alpha / 2), relative, alpha)
-
-    def _track(
-        self, key: tuple[object, ...], make: Callable[[], ConfidenceSequence], source: Callable[[int], Array | None]
-    ) -> Interval:
-        if key not in self._tracks:
-            self._tracks[key] = _Track(make(), source)
-        return self._tracks[key].advance()
-
-    def _values(self, name: str, gauge: str) -> Callable[[int], Array | None]:
-        runner = self.runners[name]
-
-        def source(position: int) -> Array | None:
-            arrays = runner.values.get(gauge, [])
-            return arrays[position] if position < len(arrays) else None
-
-        return source
-
-    def _paired(
-        self, name: str, rival: str, gauge: str, how: Callable[[Array, Array], Array]
-    ) -> Callable[[int], Array | None]:
-        mine, theirs = self.runners[name], self.runners[rival]
-
-        def source(position: int) -> Array | None:
-            if (
-                position >= min(len(mine.blocks), len(theirs.blocks))
-                or mine.blocks[position] != theirs.blocks[position]
-            ):
-                return None
-            x, y = mine.values[gauge][position], theirs.values[gauge][position]
-            if x.shape != y.shape:
-                raise ValueError(
-                    f"{gauge}: {name} gave {x.size} values on block {mine.blocks[position]}, {rival} {y.size}; "
-                    "pairs need as many"
-                )
-            return how(x, y)
-
-        return source
-
-    def _first(self, name: str, gauge: str) -> float:
-        arrays = self.runners[name].values.get(gauge)
-        return float(arrays[0][0]) if arrays else math.nan
+            pair = mapped(pair, lambda ratio: ratio - 1.0)
+        return mapped(pair, lambda gain: -gain) if gauge.better == "lower" else pair
 
     def blocks_to_settle(self, name: str, limit: Limit) -> int | None:
         """About how many more blocks would decide whether `name` meets `limit`; None when no number would."""
@@ -335,29 +265,3 @@ def _more(blocks: int, interval: Interval, bound: float, slack: float) -> int | 
         return None
     more = math.ceil(blocks * (half / room) ** 2) - blocks
     return max(1, more) if more <= _FARTHEST * blocks else None
-
-
-def _exact(value: float) -> Interval:
-    if math.isnan(value):
-        return Interval(-math.inf, math.inf, math.nan, 0, 0.0, "exact", True, "not measured yet")
-    return Interval(value, value, value, 1, 0.0, "exact", True, "none: measured without error")
-
-
-def _map(interval: Interval, how: Callable[[float], float]) -> Interval:
-    ends = sorted((how(interval.low), how(interval.high)))
-    return replace(interval, low=ends[0], high=ends[1], estimate=how(interval.estimate))
-
-
-def _combine(mine: Interval, theirs: Interval, relative: Literal["difference", "ratio"], alpha: float) -> Interval:
-    """Interval arithmetic on two separate intervals: valid whatever their dependence."""
-    if relative == "difference":
-        low, high, estimate = mine.low - theirs.high, mine.high - theirs.low, mine.estimate - theirs.estimate
-    else:
-        low = max(mine.low, 0.0) / theirs.high if theirs.high > 0 else 0.0
-        high = mine.high / theirs.low if theirs.low > 0 else math.inf
-        estimate = mine.estimate / theirs.estimate if theirs.estimate else math.nan
-    low, high = (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
-    n, exact = min(mine.n, theirs.n), mine.exact and theirs.exact
-    assumption = mine.assumption if mine.assumption == theirs.assumption else f"{mine.assumption}; {theirs.assumption}"
-    method = mine.method if mine.method == "exact" == theirs.method else f"{mine.method}, two intervals combined"
-    return Interval(low, high, estimate, n, alpha, method, exact, assumption)

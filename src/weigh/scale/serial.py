@@ -1,6 +1,7 @@
 """Means of series whose neighbours resemble each other, such as the weekly costs of a policy: asymptotic bounds."""
 
 import math
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -164,6 +165,50 @@ def _squared_t_bound(n: Floats, alpha: float) -> Floats:
     with np.errstate(over="ignore"):
         ratio = (needed - 1.0) / np.where(open_end > 0, open_end, np.nan)
         return np.where((open_end > 0) & (n > 1.0), ratio * (n - 1.0), np.inf)
+
+
+@final
+class BlockBootstrapMean(Sequence):
+    """The mean of a serially correlated series by `block_bootstrap_interval`, for one look at the end.
+
+    Blocks are the cube root of the number of values long. With fewer than ten values the interval is `[low, high]`.
+
+    Args:
+        alpha: the chance, about, that the interval leaves out the mean when it is looked at once.
+        low: smallest value possible, in the units of the values; may be `-inf`.
+        high: largest value possible, in the units of the values; may be `inf`.
+
+    >>> later = BlockBootstrapMean(alpha=0.05, low=0.0, high=100.0)
+    >>> later.update([20.0, 21.0, 19.0, 20.5] * 13)
+    >>> later.interval().contains(20.125)
+    True
+    """
+
+    def __init__(self, alpha: float, low: float, high: float) -> None:
+        self._alpha = checked_alpha(alpha)
+        self._low, self._high = checked_bounds(low, high, finite=False)
+        self._values: Floats = np.empty(0)
+        self._known: Interval | None = None
+
+    def update(self, values: ArrayLike) -> None:
+        self._values = np.concatenate([self._values, checked_values(values, self._low, self._high)])
+        self._known = None
+
+    def interval(self) -> Interval:
+        if self._known is None:
+            self._known = self._interval()
+        return self._known
+
+    def _interval(self) -> Interval:
+        n = self._values.size
+        block = max(2, round(n ** (1 / 3)))
+        if n < 5 * block:
+            mean = float(self._values.mean()) if n else math.nan
+            text = "moving-block bootstrap-t, with too few values"
+            return Interval(self._low, self._high, mean, n, self._alpha, text, False, "none: nothing is said")
+        draws = max(2000, math.ceil(20 / self._alpha))
+        now = block_bootstrap_interval(self._values, self._alpha, block, draws)
+        return replace(now, low=max(now.low, self._low), high=min(now.high, self._high))
 
 
 def block_bootstrap_interval(x: ArrayLike, alpha: float, block: int, draws: int = 2000, seed: int = 0) -> Interval:
