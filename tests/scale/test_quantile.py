@@ -117,3 +117,17 @@ def test_state_stays_small() -> None:
 def test_a_level_lies_between_0_and_1() -> None:
     with pytest.raises(ValueError, match=r"q = 95 is not a quantile level; .* 0\.95 for p95"):
         QuantileSequence(95, 0.05)
+
+
+def test_values_that_change_while_measured_begin_anew_and_say_so() -> None:
+    """150 slow rounds, then a faster machine: the interval holds the new quantile and no longer calls itself exact."""
+    rng = np.random.default_rng(0)
+    slow, fast = rng.normal(1.3, 0.01, 150), rng.normal(1.0, 0.01, 3000)
+    sequence = QuantileSequence(0.95, 0.05)
+    sequence.update(np.concatenate([slow, fast]))
+    now = sequence.interval()
+    assert not now.exact and "changed while they were measured" in now.method
+    assert now.low < np.quantile(fast, 0.95) < now.high and 0 < now.width < 0.02
+    steady = QuantileSequence(0.95, 0.05)
+    steady.update(fast)
+    assert steady.interval().exact

@@ -51,8 +51,8 @@ class Sequence(abc.ABC):
     """A confidence sequence: an interval that may be looked at after every value, and acted on at any time.
 
     The chance that the interval *ever* leaves out the truth, over all times to infinity, is at most alpha. Exact
-    intervals are nested: an end never moves outwards. Values that contradict the stated assumption so far that no
-    number is left give an interval of width zero.
+    intervals are nested: an end never moves outwards. Where values contradict the stated assumption so far that no
+    number is left, a mean has an interval of width zero, and a quantile begins anew and is no longer exact.
     """
 
     @abc.abstractmethod

@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from weigh.scale.interval import Interval, Sequence, checked_alpha, checked_values, nested
+from weigh.scale.interval import Interval, Sequence, checked_alpha, checked_values
 from weigh.scale.mean import stakes
 
 
@@ -35,6 +35,9 @@ def critical_counts(q: float, alpha: float, start: int, stop: int) -> NDArray[np
     return high
 
 
+_AGAIN = ", begun anew where the values changed while they were measured"
+
+
 @lru_cache(maxsize=64)
 def _table(q: float, alpha: float, start: int, stop: int) -> tuple[int, ...]:
     return tuple(critical_counts(q, alpha, start, stop).tolist())
@@ -49,6 +52,9 @@ class QuantileSequence(Sequence):
     infinite until there are enough values: about log(2 / alpha) / -log(q) of them for the upper end.
 
     Values outside the interval are counted and forgotten, so state grows like the square root of n.
+
+    Values that leave no number at all have no one quantile: they changed while they were measured (a busy machine, a
+    warm cache). The sequence then begins anew with the value at hand, and its intervals are no longer `exact`.
 
     Args:
         q: which quantile, in (0, 1): 0.5 for the median, 0.95 for p95.
@@ -71,11 +77,15 @@ class QuantileSequence(Sequence):
         if not 0 < q < 1:
             raise ValueError(f"q = {q!r} is not a quantile level; give a number between 0 and 1, such as 0.95 for p95")
         self._q, self._alpha = float(q), checked_alpha(alpha)
+        self._upper: list[int] = []
+        self._lower: list[int] = []
+        self._moved = False
+        self._begin()
+
+    def _begin(self) -> None:
         self._n, self._below, self._keep = 0, 0, 512
         self._kept: list[float] = []
         self._ends = (-math.inf, math.inf)
-        self._upper: list[int] = []
-        self._lower: list[int] = []
 
     def update(self, values: ArrayLike) -> None:
         for x in checked_values(values).tolist():
@@ -89,8 +99,8 @@ class QuantileSequence(Sequence):
             estimate=min(max(self._order(math.ceil(self._n * self._q)), low), high) if self._n else math.nan,
             n=self._n,
             alpha=self._alpha,
-            method="order-statistic confidence sequence (arXiv 1906.09712)",
-            exact=True,
+            method="order-statistic confidence sequence (arXiv 1906.09712)" + (_AGAIN if self._moved else ""),
+            exact=not self._moved,
             assumption=f"values are independent draws with one {self._q:g}-quantile",
         )
 
@@ -105,8 +115,12 @@ class QuantileSequence(Sequence):
             self._extend()
         new_low = self._order(self._n + 1 - self._lower[self._n - 1])
         new_high = self._order(self._upper[self._n - 1])
-        if new_low > low or new_high < high:
-            self._ends = nested(low, high, new_low, new_high)
+        if max(low, new_low) > min(high, new_high):
+            self._moved = True
+            self._begin()
+            self._take(x)
+            return
+        self._ends = max(low, new_low), min(high, new_high)
         if len(self._kept) > self._keep:
             self._forget()
 

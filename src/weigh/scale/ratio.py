@@ -102,7 +102,7 @@ class RatioSequence(Sequence):
             n=logs.n * self._batch,
             alpha=logs.alpha,
             method="median of paired ratios (arXiv 2001.05811), " + logs.method,
-            exact=True,
+            exact=logs.exact,
             assumption=f"{per}ratios, one an interleaved round, are independent with one median",
         )
 
