@@ -63,7 +63,7 @@ class Troubled(Coin):
     """Does something wrong, on demand."""
 
     name = "troubled"
-    how: str = Field("raise", description="raise, hang, leak, exit or unfit")
+    how: str = Field("raise", description="raise, hang, leak, exit, kill, unfit, double or silent")
 
     def heads(self, rng: np.random.Generator, tosses: int) -> Any:
         if self.how == "raise":
@@ -76,7 +76,7 @@ class Troubled(Coin):
             os._exit(9)
         if self.how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        return np.zeros(tosses)
+        return np.full(tosses, 2.0 if self.how == "double" else 0.0)
 
 
 class CoinBench(Bench):
@@ -99,6 +99,8 @@ class CoinBench(Bench):
             with open(log, "a") as stream:
                 stream.write(f"{subject.spec} {block.index}\n")
         heads = subject.heads(np.random.default_rng(block.seed), self.task.tosses)
+        if getattr(subject, "how", "") == "silent":
+            return {"weight": 1.0}
         return {"heads": np.asarray(heads, float), "weight": getattr(subject, "weight", 1.0)}
 
     def exhibits(self, subjects: Any) -> list[Table]:

@@ -8,15 +8,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
-from coins import Biased, CoinTask, Fair, OtherFair
+from coins import Biased, CoinTask, Fair, OtherFair, Troubled
 
 from weigh import Ledger, UsageError, catalog, decide, judge
 from weigh.decision import Decision
 from weigh.engine.inline import InlineEngine
+from weigh.evidence import Evidence
 from weigh.ledger import LedgerError
+from weigh.record import render
 
 COINS = "coins:Coins"
 HERE = Path(__file__).parent
@@ -77,8 +81,9 @@ def test_a_constraint_outside_the_range_is_refused_before_measuring(tmp_path: Pa
 
 def test_out_of_budget_says_how_many_blocks_would_settle_it(tmp_path: Path) -> None:
     decision = toss(tmp_path, options=[Fair(), Biased(p=0.56)], budget="4", epsilon=0.0)
-    assert decision.verdict == "tie" and decision.blocks == 4
+    assert decision.verdict == "undecided" and decision.blocks == 4 and decision.tied == ()
     assert decision.more_blocks is not None and decision.more_blocks > 4
+    assert f"About {decision.more_blocks} more blocks would settle it" in decision.answer
     undecided = toss(tmp_path, options=[Fair()], require=["heads >= 0.49"], budget="4")
     assert undecided.verdict == "undecided" and undecided.chosen is None
 
@@ -203,3 +208,70 @@ def test_two_at_once_on_one_ledger_lose_nothing(tmp_path: Path) -> None:
             decision = ledger.decision(row["lock"])
             assert decision == judge(lock, ledger.evidence(row["lock"]))
     assert len(list((tmp_path / "decisions").glob("*.md"))) == 2
+
+
+def judged_again(folder: Path, change: Callable[[Evidence], Evidence]) -> Decision:
+    """The decision that other evidence would have given."""
+    decision = toss(folder)
+    with Ledger(folder / "ledger.db") as ledger:
+        lock, rows = ledger.lock(decision.lock), ledger.evidence(decision.lock)
+    return judge(lock, [change(row) if row.block >= lock.blocks.race else row for row in rows])
+
+
+def test_a_winner_that_fails_on_fresh_blocks_is_contradicted(tmp_path: Path) -> None:
+    def crash(row: Evidence) -> Evidence:
+        if not row.option.endswith("0.7") or row.block % 3:
+            return row
+        return row.model_copy(update={"values": {}, "status": "failed", "reason": "bent"})
+
+    decision = judged_again(tmp_path, crash)
+    assert decision.confirmation.status == "contradicted"
+    assert "on 7 of 20 fresh blocks the winner failed: bent" in decision.answer
+
+
+def test_fresh_blocks_that_say_the_opposite_stand_in_the_answer(tmp_path: Path) -> None:
+    def turned(row: Evidence) -> Evidence:
+        heads = 0.0 if row.option.endswith("0.7") else 1.0
+        return row.model_copy(update={"values": {**row.values, "heads": [heads] * len(row.values["heads"])}})
+
+    decision = judged_again(tmp_path, turned)
+    assert decision.confirmation.status == "contradicted"
+    assert decision.answer.endswith("But on fresh blocks biased:p=0.2 is better than biased:p=0.7 in heads.") or (
+        decision.answer.endswith("But on fresh blocks fair is better than biased:p=0.7 in heads.")
+    )
+    assert decision.chosen == "biased:p=0.7" and "status: proposed" in _record(tmp_path, decision)
+
+
+def _record(folder: Path, decision: Decision) -> str:
+    with Ledger(folder / "ledger.db") as ledger:
+        return render(ledger.lock(decision.lock), decision, date(2026, 1, 1))
+
+
+def test_fresh_blocks_that_tell_little_are_not_called_a_confirmation(tmp_path: Path) -> None:
+    def vague(row: Evidence) -> Evidence:
+        return row.model_copy(update={"values": {**row.values, "heads": row.values["heads"][:1]}})
+
+    assert judged_again(tmp_path, vague).confirmation.status == "inconclusive"
+
+
+def test_values_that_their_measure_does_not_allow_are_a_failure_of_the_option(tmp_path: Path) -> None:
+    decision = toss(tmp_path, options=[Fair(), Troubled(how="double"), Troubled(how="silent")])
+    why = {s.option: s.why for s in decision.standings if s.outcome == "failed"}
+    assert "measured heads outside [0, 1]" in why["troubled:how=double"]
+    assert "did not measure heads" in why["troubled:how=silent"]
+
+
+def test_exhibits_that_cannot_be_made_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: InlineEngine, options: object) -> None:
+        raise RuntimeError("used 9,000 MB of memory")
+
+    monkeypatch.setattr(InlineEngine, "exhibits", broken)
+    decision = toss(tmp_path)
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        shown = ledger.exhibits(decision.lock)
+    assert decision.verdict == "chosen" and "9,000 MB" in str(shown[0])
+
+
+def test_the_only_option_that_could_be_measured_wins_no_comparison(tmp_path: Path) -> None:
+    decision = toss(tmp_path, options=[Fair(), Troubled(how="unfit")])
+    assert decision.answer.startswith("Keep fair, the baseline: none of the other 1 could be measured")

@@ -13,8 +13,9 @@ from pydantic import Field
 from weigh.choice import Blocks, Frozen, Measure, UsageError, unknown
 from weigh.constraint import Constraint as Constraint
 from weigh.evidence import Evidence
+from weigh.scale.gauge import Gauge
 from weigh.scale.interval import Interval
-from weigh.scale.race import Gauge, Race
+from weigh.scale.race import Race
 
 Verdict: TypeAlias = Literal["chosen", "tie", "undecided", "none"]
 Outcome: TypeAlias = Literal["chosen", "leading", "tied", "undecided", "violates", "dominated", "failed"]
@@ -79,23 +80,25 @@ class Lock(Frozen):
         """The measure of that name."""
         return next(measure for measure in self.measures if measure.name == name)
 
-    def race(self, options: Sequence[str] | None = None) -> Race:
-        """An empty race over the locked options."""
+    def race(self, options: Sequence[str] | None = None, fresh: bool = False) -> Race:
+        """An empty race over the locked options; with `fresh` one over the fresh blocks, which is looked at once.
+
+        The fresh rows of a finite set are not a random part of it once the race has chosen on the others: they speak
+        for rows like them.
+        """
         return Race(
             options or [option.spec for option in self.options],
             self.baseline,
-            [self._gauge(measure) for measure in self.measures],
+            [self._gauge(measure, fresh) for measure in self.measures],
             [constraint.limit() for constraint in self.constraints],
             self.objective,
             self.alpha,
             self.epsilon,
         )
 
-    def _gauge(self, measure: Measure) -> Gauge:
-        population = self.blocks.population if measure.finite else None
-        return Gauge(
-            measure.name, measure.kind, measure.better, measure.low, measure.high, measure.q, measure.serial, population
-        )
+    def _gauge(self, of: Measure, fresh: bool) -> Gauge:
+        population = self.blocks.population if of.finite and not fresh else None
+        return Gauge(of.name, of.kind, of.better, of.low, of.high, of.q, of.serial, population, once=fresh)
 
 
 class Estimate(Frozen):
@@ -170,6 +173,7 @@ class Decision(Frozen):
     chosen: str | None
     tied: tuple[str, ...] = ()
     answer: str = Field(description="the answer in plain words, and how sure it is")
+    confidence: str = Field(description="how sure the answer is, in words")
     alpha: float
     objective: str
     constraints: tuple[str, ...]

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import Field, ValidationError
 
 from weigh import catalog
-from weigh.choice import Block, Choice, Frozen, Option, Task, UsageError, content_digest, unknown
+from weigh.choice import Block, Choice, Exhibit, Frozen, Option, Table, Task, UsageError, content_digest, unknown
 from weigh.decision import Budget, Constraint, Decision, Lock, OptionLock, by_block, feed
 from weigh.engine import Engine, Limits, Trial
 from weigh.engine.local import LocalEngine
@@ -176,7 +176,7 @@ def run(
     rows = _race(locked, race, book, runner, watch)
     rows += _fresh(locked, race, book, runner, watch)
     decision = conclude(locked, race, rows)
-    shown = runner.exhibits(locked.options) if exhibits else []
+    shown = _exhibits(locked, runner) if exhibits else []
     record, digest = "", ""
     if records is not None:
         from weigh.record import write
@@ -185,6 +185,14 @@ def run(
     book.save_decision(decision, shown, record, digest)
     watch(Event("done", locked, race, block=decision.blocks))
     return decision
+
+
+def _exhibits(locked: Lock, runner: Engine) -> list[Exhibit]:
+    """What a person is shown beside the decision; that it cannot be made is shown too, and loses nothing."""
+    try:
+        return runner.exhibits(locked.options)
+    except RuntimeError as error:
+        return [Table(title="No further tables and curves", columns=("why",), rows=((str(error),),))]
 
 
 def _race(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watcher) -> list[Evidence]:

@@ -18,6 +18,7 @@ from weigh.decision import (
     by_block,
 )
 from weigh.evidence import Evidence, evidence_digest
+from weigh.scale.gauge import Limit
 from weigh.scale.interval import Interval
 from weigh.scale.race import Race, Runner
 
@@ -29,6 +30,7 @@ def conclude(lock: Lock, race: Race, rows: Sequence[Evidence]) -> Decision:
     verdict, chosen, tied = _verdict(lock, race)
     more = _more_blocks(lock, race, verdict, chosen, tied)
     raced = [row for row in rows if row.block < lock.blocks.race]
+    confirmation = _confirm(lock, rows, chosen, tied)
     standings = tuple(_standing(lock, race, name, verdict, chosen, tied) for name in race.runners)
     return Decision(
         lock=lock.digest(),
@@ -37,12 +39,13 @@ def conclude(lock: Lock, race: Race, rows: Sequence[Evidence]) -> Decision:
         verdict=verdict,
         chosen=chosen,
         tied=tied,
-        answer=_answer(lock, race, verdict, chosen, tied, more),
+        answer=_answer(lock, race, verdict, chosen, tied, more) + _but(confirmation),
+        confidence=f"wrong at most {_risk(lock)} of the time" if verdict in ("chosen", "tie") else "not decided",
         alpha=lock.alpha,
         objective=lock.objective,
         constraints=tuple(str(constraint) for constraint in lock.constraints),
         standings=standings,
-        confirmation=_confirm(lock, rows, chosen),
+        confirmation=confirmation,
         approximations=_approximations(standings),
         assumptions=lock.assumptions,
         more_blocks=more,
@@ -55,27 +58,47 @@ def conclude(lock: Lock, race: Race, rows: Sequence[Evidence]) -> Decision:
 
 
 def finalists(lock: Lock, race: Race) -> list[str]:
-    """The options that the fresh blocks measure again: the winner, the runner-up and the baseline."""
+    """The options that the fresh blocks measure again: the winner, the runner-up and the baseline.
+
+    In a series over time all of them: who was beaten on the past may be better afterwards.
+    """
     _, chosen, _ = _verdict(lock, race)
     if chosen is None:
         return []
     others = [name for name, runner in race.runners.items() if name != chosen and runner.state in ("live", "dominated")]
     others.sort(key=race.rank)
-    names = [chosen, *others[:1]]
+    names = [chosen, *(others if race.objective.serial else others[:1])]
     baseline = race.runners[lock.baseline]
     return names if lock.baseline in names or baseline.state == "failed" else [*names, lock.baseline]
 
 
 def _verdict(lock: Lock, race: Race) -> tuple[Verdict, str | None, tuple[str, ...]]:
+    """Options tie when they are certified to lie within epsilon, or when all blocks of the task do not part them."""
     live = race.live()
     feasible = [name for name in live if race.feasible(name)]
     if not live:
         return "none", None, ()
     if len(feasible) == len(live):
-        if len(live) == 1:
+        if len(live) == 1 and not _contested(race, live[0]):
             return "chosen", live[0], ()
-        return "tie", _cheapest(lock, race, live), tuple(live)
-    return "undecided", _cheapest(lock, race, feasible) if feasible else None, ()
+        if race.equivalent(live) or _exhausted(lock, race):
+            return "tie", _cheapest(lock, race, live), tuple(live)
+    return "undecided", min(feasible, key=race.rank) if feasible else None, ()
+
+
+def _contested(race: Race, winner: str) -> bool:
+    """Something that was dropped beats the winner: paired medians of times may go in a circle."""
+    gone = [name for name, runner in race.runners.items() if runner.state == "dominated"]
+    return race.objective.kind == "time" and any(race.feasible(name) and race.beats(name, winner) for name in gone)
+
+
+def _exhausted(lock: Lock, race: Race) -> bool:
+    """The race has used every block that the task has for it."""
+    return _used(race) >= lock.blocks.race
+
+
+def _used(race: Race) -> int:
+    return len({block for runner in race.runners.values() for block in runner.blocks})
 
 
 def _cheapest(lock: Lock, race: Race, names: Sequence[str]) -> str:
@@ -150,9 +173,9 @@ def _why(lock: Lock, race: Race, name: str, verdict: Verdict, chosen: str | None
 
 def _why_chosen(lock: Lock, verdict: Verdict) -> str:
     if verdict == "tie":
-        return f"tied, and the cheapest of the tied by {lock.cost}"
+        return f"tied, and {_pick(lock)}"
     if verdict == "undecided":
-        return "meets every constraint, but is not certified to be the best"
+        return f"{'meets every constraint' if lock.constraints else 'is ahead'}, but is not certified to be the best"
     return "meets every constraint, and no other that may meet them is better" if lock.constraints else "the best"
 
 
@@ -175,35 +198,65 @@ def _short(interval: Interval, bound: float, op: str) -> float:
 
 
 def _answer(lock: Lock, race: Race, verdict: Verdict, chosen: str | None, tied: Sequence[str], more: int | None) -> str:
-    settle = f" About {more:,} more blocks would settle it." if more else ""
     if verdict == "none":
         return _nothing(lock, race)
     if verdict == "chosen":
-        best = f"the {'lowest' if lock.measure(lock.objective).better == 'lower' else 'highest'} {lock.objective}"
-        what = f"it meets every constraint, with {best}" if lock.constraints else f"it has {best}"
-        return f"Choose {chosen}: {what}; wrong at most {lock.alpha:.0%} of the time."
+        return _chosen(lock, race, str(chosen))
     if verdict == "tie":
-        return _tie(lock, race, str(chosen), tied, settle)
-    if chosen:
-        rest = ", ".join(name for name in race.live() if name != chosen and not race.feasible(name))
-        return (
-            f"Not enough evidence for the best: {chosen} meets every constraint (wrong at most {lock.alpha:.0%} "
-            f"of the time), but {rest} may be better.{settle}"
-        )
-    return (
-        f"Not enough evidence: no option is certified to meet every constraint at a risk of {lock.alpha:.0%}."
-        f"{settle or ' This task has too few blocks to settle it.'}"
-    )
+        return _tie(lock, race, str(chosen), tied)
+    settle = _settle(lock, race, more)
+    if race.without_baseline():
+        reason = race.runners[lock.baseline].reason
+        return f"Nothing can be decided: constraints refer to {lock.baseline}, which could not be measured ({reason})."
+    if chosen is None:
+        what = "no option is certified to meet every constraint"
+        return f"Not enough evidence: {what} at a risk of {_risk(lock)}.{settle}"
+    rest = ", ".join(name for name in race.live() if name != chosen)
+    known = f"meets every constraint (wrong at most {_risk(lock)} of the time)"
+    lead = known if lock.constraints else f"is ahead in {lock.objective}"
+    return f"Not enough evidence for the best: {chosen} {lead}, but {rest} may be better.{settle}"
 
 
-def _tie(lock: Lock, race: Race, chosen: str, tied: Sequence[str], settle: str) -> str:
+def _chosen(lock: Lock, race: Race, chosen: str) -> str:
+    what = f"Keep {chosen}, the baseline" if chosen == lock.baseline else f"Choose {chosen}"
+    rivals = {name: runner for name, runner in race.runners.items() if name != chosen}
+    if rivals and all(runner.state == "failed" for runner in rivals.values()):
+        return f"{what}: none of the other {len(rivals)} could be measured ({next(iter(rivals.values())).reason})."
+    best = f"the {'lowest' if lock.measure(lock.objective).better == 'lower' else 'highest'} {lock.objective}"
+    why = f"it meets every constraint, with {best}" if lock.constraints else f"it has {best}"
+    return f"{what}: {why}; wrong at most {_risk(lock)} of the time."
+
+
+def _risk(lock: Lock) -> str:
+    """The error rate, with 'about' where a bound that decides is asymptotic."""
+    decisive = {lock.objective, *(constraint.measure for constraint in lock.constraints)}
+    about = any(lock.measure(name).serial for name in decisive)
+    return f"{'about ' if about else ''}{100 * lock.alpha:.3g}%"
+
+
+def _settle(lock: Lock, race: Race, more: int | None) -> str:
+    """How many more blocks it would take, and whether the task has them."""
+    left = lock.blocks.race - _used(race)
+    if more is None:
+        return f" The task has {left:,} more blocks." if left else " The task has no more blocks."
+    if more <= left:
+        return f" About {more:,} more blocks would settle it."
+    have = f"only {left:,} are left of the task" if left else "the task has no more"
+    return f" About {more:,} more blocks would settle it; {have}."
+
+
+def _tie(lock: Lock, race: Race, chosen: str, tied: Sequence[str]) -> str:
     names = ", ".join([chosen, *(name for name in tied if name != chosen)])
-    same = race.equivalent(tied)
-    within = f"are within {lock.epsilon:g} of each other" if same else "cannot be told apart by this evidence"
-    return (
-        f"Tie: {names} {within} in {lock.objective}; take {chosen}, the cheapest of them by {lock.cost} "
-        f"(wrong at most {lock.alpha:.0%} of the time).{'' if same else settle}"
-    )
+    if race.equivalent(tied):
+        within = f"{100 * lock.epsilon:.3g}%" if race.objective.compared_by_ratio else f"{lock.epsilon:g}"
+        what = f"are within {within} of each other in {lock.objective}"
+    else:
+        what = f"are not told apart in {lock.objective} by all blocks of the task, and the best is among them"
+    return f"Tie: {names} {what}, wrong at most {_risk(lock)} of the time; take {chosen}, {_pick(lock)}."
+
+
+def _pick(lock: Lock) -> str:
+    return f"the cheapest of them by {lock.cost}" if lock.cost != lock.objective else "the best of them so far"
 
 
 def _nothing(lock: Lock, race: Race) -> str:
@@ -226,16 +279,31 @@ def _nothing(lock: Lock, race: Race) -> str:
 
 
 def _more_blocks(lock: Lock, race: Race, verdict: Verdict, chosen: str | None, tied: Sequence[str]) -> int | None:
+    """About how many more blocks would settle it: the leader's limits, and each rival in the quickest way."""
     if verdict in ("chosen", "none") or (verdict == "tie" and race.equivalent(tied)):
         return None
-    wants: list[int | None] = []
-    for name in race.live():
-        open_limits = [c.limit() for c in lock.constraints if not c.limit().met(race.limit_interval(name, c.limit()))]
-        wants += [race.blocks_to_settle(name, limit) for limit in open_limits]
-        if not open_limits and chosen and name != chosen:
-            wants.append(race.blocks_to_separate(chosen, name))
+    leader = chosen or min(race.live(), key=race.rank)
+    wants = [race.blocks_to_settle(leader, limit) for limit in _open(lock, race, leader)]
+    wants += [_to_part(lock, race, leader, name) for name in race.live() if name != leader]
     known = [want for want in wants if want is not None]
     return max(known) if known and len(known) == len(wants) else None
+
+
+def _open(lock: Lock, race: Race, name: str) -> list[Limit]:
+    """The limits that an option is not certified to meet."""
+    limits = [constraint.limit() for constraint in lock.constraints]
+    return [limit for limit in limits if not limit.met(race.limit_interval(name, limit))]
+
+
+def _to_part(lock: Lock, race: Race, leader: str, name: str) -> int | None:
+    """Blocks until a rival is beaten, found to break a limit, or known to meet all and be as good or better."""
+    unmet = {limit: race.limit_interval(name, limit) for limit in _open(lock, race, name)}
+    ways = [race.blocks_to_settle(name, limit) for limit, now in unmet.items() if limit.missed(now.estimate)]
+    parted = race.blocks_to_separate(leader, name)
+    if ways or race.advantage(leader, name).estimate > 0:
+        return min((way for way in (*ways, parted) if way is not None), default=None)
+    needed = [parted, *(race.blocks_to_settle(name, limit) for limit in unmet)]
+    return None if None in needed else max(way for way in needed if way is not None)
 
 
 def _approximations(standings: Sequence[Standing]) -> tuple[str, ...]:
@@ -249,35 +317,56 @@ def _approximations(standings: Sequence[Standing]) -> tuple[str, ...]:
     return tuple(seen)
 
 
-def _confirm(lock: Lock, rows: Sequence[Evidence], chosen: str | None) -> Confirmation:
+def _confirm(lock: Lock, rows: Sequence[Evidence], chosen: str | None, tied: Sequence[str]) -> Confirmation:
     """What the fresh blocks say of the winner."""
-    fresh = [row for row in rows if row.block >= lock.blocks.race and row.status == "measured"]
-    names = sorted({row.option for row in fresh})
-    if not chosen or chosen not in names or lock.baseline not in [option.spec for option in lock.options]:
+    fresh = [row for row in rows if row.block >= lock.blocks.race]
+    if not chosen or chosen not in {row.option for row in fresh}:
         return Confirmation(status="not measured", text="the winner was not measured again on fresh blocks")
-    race = lock.race(names if lock.baseline in names else [*names, lock.baseline])
-    for block, group in by_block(fresh).items():
-        race.add(block, {row.option: row.values for row in group})
+    blocks = len({row.block for row in fresh if row.option == chosen})
+    if broke := [row for row in fresh if row.option == chosen and row.status != "measured"]:
+        text = f"on {len(broke)} of {blocks} fresh blocks the winner {broke[0].status}: {broke[0].reason}"
+        return Confirmation(status="contradicted", text=text, blocks=blocks)
+    race, names = _fresh_race(lock, fresh)
     checks = tuple(_check(race, chosen, constraint) for constraint in lock.constraints)
-    rivals = [name for name in names if name != chosen]
-    beaten = [name for name in rivals if race.feasible(name) and race.advantage(chosen, name).high < -lock.epsilon]
     measured = {
         name: {
             m.name: Estimate.of(race.level(name, m.name)) for m in lock.measures if m.name in race.runners[name].values
         }
         for name in names
     }
-    status, text = _confirmation_text(checks, beaten)
-    return Confirmation(status=status, text=text, blocks=len(by_block(fresh)), measured=measured, checks=checks)
+    status, text = _confirmation_text(race, chosen, checks, [name for name in names if name != chosen], tied)
+    return Confirmation(status=status, text=text, blocks=blocks, measured=measured, checks=checks)
 
 
-def _confirmation_text(checks: Sequence[Check], beaten: Sequence[str]) -> tuple[str, str]:
-    broken = [check.constraint for check in checks if check.met is False]
-    unknown = [check.constraint for check in checks if check.met is None]
-    if broken:
-        return "contradicted", f"on fresh blocks the winner breaks '{broken[0]}': measure again before shipping it"
-    if beaten:
-        return "contradicted", f"on fresh blocks {beaten[0]} is better than the winner"
-    if unknown:
-        return "inconclusive", f"fresh blocks agree, but are too few to certify '{unknown[0]}' by themselves"
+def _fresh_race(lock: Lock, fresh: Sequence[Evidence]) -> tuple[Race, list[str]]:
+    """A race over the fresh blocks, and the options that were measured on them."""
+    measured = [row for row in fresh if row.status == "measured"]
+    names = sorted({row.option for row in measured})
+    race = lock.race(names if lock.baseline in names else [*names, lock.baseline], fresh=True)
+    for block, group in by_block(measured).items():
+        race.add(block, {row.option: row.values for row in group})
+    return race, names
+
+
+def _confirmation_text(
+    race: Race, chosen: str, checks: Sequence[Check], rivals: Sequence[str], tied: Sequence[str]
+) -> tuple[str, str]:
+    """Confirmed is only what the fresh blocks certify by themselves."""
+    for check in checks:
+        if check.met is False:
+            return "contradicted", f"on fresh blocks the winner breaks '{check.constraint}': measure again before use"
+    better = [name for name in rivals if race.feasible(name) and race.beats(name, chosen)]
+    if better:
+        best = min(better, key=race.rank)
+        return "contradicted", f"on fresh blocks {best} is better than {chosen} in {race.objective.name}"
+    for check in checks:
+        if check.met is None:
+            return "inconclusive", f"fresh blocks agree, but are too few to certify '{check.constraint}' by themselves"
+    for name in rivals:
+        if name not in tied and race.feasible(name) and race.advantage(chosen, name).low < -race.epsilon:
+            return "inconclusive", f"fresh blocks are too few to tell {chosen} from {name} by themselves"
     return "confirmed", "fresh blocks, not used by the race, agree"
+
+
+def _but(confirmation: Confirmation) -> str:
+    return f" But {confirmation.text}." if confirmation.status == "contradicted" else ""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weigh import catalog
-from weigh.choice import Bench, Block, Blocks, Choice, Exhibit, Unfit, Values
+from weigh.choice import Bench, Block, Blocks, Choice, Exhibit, Measure, Unfit, Values
 from weigh.decision import OptionLock
 from weigh.engine import Engine, Trial
 
@@ -52,12 +52,13 @@ class InlineEngine(Engine):
 
     def measure(self, option: OptionLock, block: Block) -> Trial:
         """One trial."""
-        assert self._bench is not None
+        assert self._bench is not None and self._choice is not None
         if refused := self.prepare(option):
             return refused
         start = time.perf_counter()
         try:
             values = plain_values(self._bench.trial(self._subjects[option.spec], block))
+            fitting(values, self._choice.measures)
         except Exception as error:
             return refusal(option.spec, error)
         return Trial(option=option.spec, values=values, seconds=time.perf_counter() - start)
@@ -103,6 +104,19 @@ def plain_values(values: Values) -> dict[str, float | list[float]]:
         if not all(map(math.isfinite, numbers if isinstance(numbers, list) else [numbers])):
             raise ValueError(f"measured {name} as {numbers!r:.80}, which is no finite number")
     return plain
+
+
+def fitting(values: Mapping[str, float | list[float]], measures: Sequence[Measure]) -> None:
+    """Raises ValueError when a measure is missing, or a value lies outside the bounds that its measure states."""
+    for measure in measures:
+        if measure.name not in values:
+            raise ValueError(f"did not measure {measure.name}")
+        given = values[measure.name]
+        numbers = given if isinstance(given, list) else [given]
+        if measure.kind == "mean" and not all(measure.low <= number <= measure.high for number in numbers):
+            raise ValueError(f"measured {measure.name} outside [{measure.low:g}, {measure.high:g}]: {numbers!r:.80}")
+        if measure.kind == "time" and not all(number > 0 for number in numbers):
+            raise ValueError(f"measured {measure.name} as {numbers!r:.80}, and times are positive")
 
 
 def _plain(value: Any) -> float | list[float]:
