@@ -7,7 +7,7 @@ import math
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -36,10 +36,27 @@ Scale: TypeAlias = Literal["linear", "log"]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One entry of a figure's legend."""
+    """One entry of a figure's legend: its line or its mark as the figure draws it, and what that is."""
 
     colour: str
     label: str
+    mark: Literal["line", "dot", "ring", "cross"] = "line"
+
+    @property
+    def svg(self) -> str:
+        """The line or the mark, inline."""
+        paint = f'stroke="var(--{self.colour})"'
+        if self.mark == "cross":
+            shape = f'<path d="M3 3 9 9M9 3 3 9" {paint} stroke-width="2.6"/>'
+        elif self.mark != "line":
+            fill = self.colour if self.mark == "dot" else "paper"
+            shape = f'<circle cx="6" cy="6" r="4.4" fill="var(--{fill})" {paint} stroke-width="1.8"/>'
+        else:
+            style = DASHES[self.colour]
+            dashes = "" if style == "-" else f' stroke-dasharray="{" ".join(f"{1.7 * x:g}" for x in style[1])}"'
+            shape = f'<path d="M0 6H30" {paint} stroke-width="2"{dashes}/>'
+        width = 30 if self.mark == "line" else 12
+        return f'<svg class="key" viewBox="0 0 {width} 12" width="{width}" height="12" aria-hidden="true">{shape}</svg>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +148,28 @@ class Sheet:
 
         self.axes.add_line(Line2D(list(x), list(y), color=colour(shade), **style))
 
+    def bar(self, x: float, low: float, high: float, shade: str) -> None:
+        """An upright interval, between two places in the units of the y axis, `x` CSS pixels from the left."""
+        from matplotlib.lines import Line2D
+
+        ends = [1 - self.place(1, y)[1] / self.height for y in (low, high)]
+        across, transform = [x / self.width] * 2, self._figure.transFigure
+        self._figure.add_artist(Line2D(across, ends, color=colour(shade), linewidth=2, transform=transform))
+
     def area(self, corner: tuple[float, float], width: float, height: float, shade: str, alpha: float) -> None:
         """A filled rectangle, in the units of the axes."""
         from matplotlib.patches import Rectangle
 
         self.axes.add_patch(Rectangle(corner, width, height, color=colour(shade), alpha=alpha, linewidth=0))
+
+    def boxes(self, corners: Iterable[tuple[float, float, float, float]], **style: Any) -> None:
+        """Rectangles (left, top, right, bottom, in the units of the axes) as one shape."""
+        from matplotlib.patches import PathPatch
+        from matplotlib.path import Path
+
+        found = [[(x, y), (right, y), (right, bottom), (x, bottom), (x, y)] for x, y, right, bottom in corners]
+        codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(found)
+        self.axes.add_patch(PathPatch(Path([point for box in found for point in box], codes), **style))
 
     def svg(self, key: str, title: str, text: str) -> str:
         """The figure as one inline `<svg>` with a title and a description; `key` makes its ids its own."""
@@ -222,3 +256,29 @@ def shortened(text: str, room: float, size: float = FONT) -> str:
         keep -= 1
     head = keep - keep * 2 // 5
     return f"{text[:head]}…{text[len(text) - (keep - head) :]}"
+
+
+def unbroken(text: str) -> str:
+    """The text in one piece: its blanks and signs do not end lines.
+
+    >>> unbroken("a - 2")
+    'a\xa0-\u2060\xa02'
+    """
+    return text.replace(" ", "\N{NO-BREAK SPACE}").replace("-", "-\N{WORD JOINER}")
+
+
+def wrapped(text: str, room: float, most: int = 2, size: float = FONT) -> list[str]:
+    """The text on up to `most` lines of up to `room` CSS pixels, broken after a sign or a blank; the last is shortened.
+
+    >>> wrapped("static:calibration=entropy", 150)
+    ['static:calibration=', 'entropy']
+    """
+    lines: list[str] = []
+    rest = text
+    while text_width(rest, size) > room and len(lines) < most - 1:
+        fits = [m.end() for m in re.finditer(r"[\s:,=/_]", rest) if text_width(rest[: m.end()].rstrip(), size) <= room]
+        if not fits:
+            break
+        lines.append(rest[: fits[-1]].rstrip())
+        rest = rest[fits[-1] :]
+    return [*lines, shortened(rest, room, size)]

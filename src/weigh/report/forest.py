@@ -6,13 +6,30 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from weigh.report.canvas import FONT, NARROW, Picture, Scale, Sheet, colour, round_numbers, shortened, text_width
+from weigh.report.canvas import (
+    FONT,
+    NARROW,
+    SERIES,
+    Picture,
+    Scale,
+    Sheet,
+    colour,
+    round_numbers,
+    text_width,
+    unbroken,
+    wrapped,
+)
 
-_ROW, _TOP, _BOTTOM, _SIDE = 40.0, 4.0, 42.0, 6.0
-_BAND = (0.48, 0.88)
+_ROW, _LINE, _TOP, _BOTTOM, _SIDE = 40.0, 15.0, 20.0, 42.0, 6.0
+_BAND = (19.0, 35.0)
 """Where in a row, from its top, the strip of the interval lies."""
+_LABEL = 186.0
+"""What a label may take of a line; figures stand beside it."""
 MARKERS = {"chosen": "D", "tied": "o", "undecided": "o", "violates": "X", "dominated": "s", "failed": "x"}
 """Shapes say again what colours say."""
+_COUNTED = ("chosen", "tied", "undecided", *SERIES)
+_STRETCH = 2.5
+"""How much wider a picture may become so that no interval leaves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +51,11 @@ class Bound:
 
     op: str
     value: float
+    unit: str = ""
+
+    def __str__(self) -> str:
+        number = f"{self.value:.4g}".replace("-", "\N{MINUS SIGN}")
+        return f"{'at most' if self.op == '<=' else 'at least'} {number} {self.unit}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,44 +79,46 @@ def forest(
     share: bool = False,
 ) -> Picture:
     """A picture of rows; `axis` names what is measured, with its unit; a `share` never has a logarithmic axis."""
-    top = _TOP + (16 if bound else 0)
-    height = top + _ROW * len(rows) + _BOTTOM
-    sheet = Sheet(NARROW, height, (_SIDE, _SIDE, top, _BOTTOM))
+    labels = [wrapped(row.label, _LABEL) for row in rows]
+    tops = [_TOP]
+    for lines in labels:
+        tops.append(tops[-1] + _ROW + _LINE * (len(lines) - 1))
+    sheet = Sheet(NARROW, tops[-1] + _BOTTOM, (_SIDE, _SIDE, _TOP, _BOTTOM))
     span = _span(rows, bound, share)
     sheet.numbers("x", span.low, span.high, span.scale)
     sheet.ticks("y", [], [])
-    sheet.axes.set_ylim(len(rows), 0)
+    sheet.axes.set_ylim(tops[-1], _TOP)
     sheet.axes.xaxis.grid(False)
     if bound:
-        _draw_bound(sheet, span, bound)
-    for index, row in enumerate(rows):
-        _draw_row(sheet, span, row, index, top, bound)
-    sheet.write(NARROW / 2, height - 7, axis, shade="muted", size=FONT - 0.5, ha="center")
-    return Picture(title, sheet.svg(key, title, _words(rows, axis, bound)), code=code)
+        _draw_bound(sheet, bound)
+    for row, lines, end in zip(rows, labels, tops[1:], strict=True):
+        _draw_row(sheet, span, row, lines, end - _ROW, bound)
+    sheet.write(NARROW / 2, sheet.height - 7, axis, shade="muted", size=FONT - 0.5, ha="center")
+    return Picture(title, sheet.svg(key, title, _words(rows, axis, bound)), code=unbroken(code))
 
 
 def _words(rows: Sequence[Row], axis: str, bound: Bound | None) -> str:
-    limit = f", must be {bound.op} {bound.value:g}" if bound else ""
+    limit = f", must be {bound}" if bound else ""
     return f"{axis}{limit}. " + "; ".join(f"{row.label}: {row.text}" for row in rows) + "."
 
 
-def _draw_bound(sheet: Sheet, span: _Span, bound: Bound) -> None:
+def _draw_bound(sheet: Sheet, bound: Bound) -> None:
     """What must hold, above the line that says it."""
     x = sheet.place(bound.value, 0)[0]
-    word = f"must be {'at most' if bound.op == '<=' else 'at least'} {bound.value:.4g}"
+    word = f"must be {bound}"
     half = text_width(word, FONT - 1) / 2 + 2
     place = min(max(x, half), sheet.width - half)
     sheet.write(place, 13, word, shade="violates", size=FONT - 1, ha="center")
 
 
-def _draw_row(sheet: Sheet, span: _Span, row: Row, index: int, top: float, bound: Bound | None) -> None:
-    label_y = top + _ROW * index + 14
-    room = sheet.width - 2 * _SIDE - text_width(row.text, FONT - 0.5) - 14
+def _draw_row(sheet: Sheet, span: _Span, row: Row, label: Sequence[str], top: float, bound: Bound | None) -> None:
+    """A row whose label ends, and whose figures stand, on the line at `top`; earlier lines of the label are above."""
     weight = "bold" if row.strong else "normal"
-    sheet.write(_SIDE, label_y, shortened(row.label, room), weight=weight)
-    sheet.write(sheet.width - _SIDE, label_y, row.text, shade="muted", size=FONT - 0.5, ha="right")
-    middle = index + (_BAND[0] + _BAND[1]) / 2
-    _draw_track(sheet, span, index, bound)
+    for line, text in enumerate(reversed(label)):
+        sheet.write(_SIDE, top + 14 - _LINE * line, text, weight=weight)
+    sheet.write(sheet.width - _SIDE, top + 14, row.text, shade="muted", size=FONT - 0.5, ha="right")
+    middle = top + (_BAND[0] + _BAND[1]) / 2
+    _draw_track(sheet, span, top, bound)
     if row.estimate is not None:
         _draw_interval(sheet, span, row, middle)
         if span.low <= row.estimate <= span.high:
@@ -104,20 +128,20 @@ def _draw_row(sheet: Sheet, span: _Span, row: Row, index: int, top: float, bound
             )  # fmt: skip
 
 
-def _draw_track(sheet: Sheet, span: _Span, index: int, bound: Bound | None) -> None:
+def _draw_track(sheet: Sheet, span: _Span, top: float, bound: Bound | None) -> None:
     """The strip under a label that its interval lies on, its forbidden part tinted."""
-    low, high = index + _BAND[0], index + _BAND[1]
+    low, high = top + _BAND[0], top + _BAND[1]
     sheet.area((span.low, low), span.high - span.low, high - low, "grid", 0.45)
     for x in span.marks:
         sheet.line([x, x], [low, high], "paper", linewidth=1.2)
     if bound is not None:
         edge = span.high if bound.op == "<=" else span.low
         sheet.area((min(bound.value, edge), low), abs(edge - bound.value), high - low, "violates", 0.2)
-        sheet.line([bound.value] * 2, [low - 0.06, high + 0.06], "violates", linewidth=1.8)
+        sheet.line([bound.value] * 2, [low - 2, high + 2], "violates", linewidth=1.8)
 
 
 def _draw_interval(sheet: Sheet, span: _Span, row: Row, y: float) -> None:
-    if row.low is not None and row.low == row.high:
+    if row.low == row.high:
         return
     low = span.low if row.low is None else min(max(row.low, span.low), span.high)
     high = span.high if row.high is None else max(min(row.high, span.high), span.low)
@@ -131,11 +155,13 @@ def _draw_interval(sheet: Sheet, span: _Span, row: Row, y: float) -> None:
 
 
 def _span(rows: Sequence[Row], bound: Bound | None, share: bool) -> _Span:
-    """What the axis covers: every estimate, the bound, the intervals of options that count; others may leave it."""
+    """What the axis covers: every estimate, the bound, the intervals of options that count; others may leave it.
+
+    Options that break a constraint count where no other is left.
+    """
+    counted = [row for row in rows if row.shade in _COUNTED] or rows
     core = [row.estimate for row in rows if row.estimate is not None] + ([bound.value] if bound else [])
-    for row in rows:
-        if row.shade in ("chosen", "tied", "undecided", "s1"):
-            core += [end for end in (row.low, row.high) if end is not None]
+    core += [end for row in counted for end in (row.low, row.high) if end is not None]
     if not core:
         return _Span(0.0, 1.0, "linear")
     low, high = min(core), max(core)
@@ -147,7 +173,8 @@ def _span(rows: Sequence[Row], bound: Bound | None, share: bool) -> _Span:
         low, high = min([low, *seen]), max([high, *seen])
         pad = math.exp(math.log(high / low) * 0.05)
         return _Span(low / pad, high * pad, scale)
-    reach = (high - low) * 0.3
+    whole = max([high, *ends]) - min([low, *ends])
+    reach = math.inf if whole <= _STRETCH * (high - low) else (high - low) * 0.3
     seen = [end for end in ends if low - reach <= end <= high + reach]
     low, high = min([low, *seen]), max([high, *seen])
     pad = (high - low) * 0.05 or max(abs(high) * 0.1, 0.5)
