@@ -5,20 +5,21 @@ from __future__ import annotations
 import datetime
 import math
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 
 from weigh.choice import Curves, Line
 from weigh.report.canvas import SERIES, Picture
 from weigh.report.forest import Row, forest
-from weigh.report.lines import Axes, Trace, lines
-from weigh.report.strips import strips
+from weigh.report.heat import heat
+from weigh.report.lines import Axes, Mark, Trace, lines
 from weigh.show import ends
 
-_MOST, _STRIPS, _CATEGORIES, _WIDE_FROM = len(SERIES), 30, 40, 40
+_MOST, _ROWS, _CATEGORIES, _WIDE_FROM, _APART = len(SERIES), 30, 40, 40, 12.0
 
 
 def picture(key: str, curves: Curves, known: Mapping[str, str] | None = None) -> Picture:
-    """A picture of curves: lines, small multiples where there are many, rows of dots for categories.
+    """A picture of curves: lines, a heat map where there are many, rows of dots for categories.
 
     Args:
         key: starts the ids of the picture's parts.
@@ -33,17 +34,25 @@ def picture(key: str, curves: Curves, known: Mapping[str, str] | None = None) ->
     if not _in_order(names) and len(names) * len(drawn) <= _CATEGORIES:
         return _rows(key, curves, drawn, shades)
     places, marks = _places(names)
-    axes = Axes(curves.x, curves.y, marks)
+    said = "" if curves.level is None else f"level {curves.level:g}"
+    axes = Axes(curves.x, curves.y, marks, level=curves.level, level_text=said, ratios=_far_apart(drawn))
     if len(drawn) <= _MOST:
         traces = [_trace(line, shades[line.name], places) for line in drawn]
         return lines(key, curves.title, traces, axes, wide=len(names) >= _WIDE_FROM, note=curves.note)
-    traces = [_trace(line, "chosen", places) for line in drawn[:_STRIPS]]
-    left_out = f"The first {_STRIPS} of {len(drawn)} lines are drawn." if len(drawn) > _STRIPS else ""
-    return strips(key, curves.title, traces, axes, _joined(curves.note, left_out))
+    traces = [_trace(line, "chosen", places) for line in drawn[:_ROWS]]
+    left_out = f"The first {_ROWS} of {len(drawn)} lines are drawn." if len(drawn) > _ROWS else ""
+    return heat(key, curves.title, traces, axes, _joined(curves.note, left_out))
 
 
 def _joined(*parts: str) -> str:
     return " ".join(part for part in parts if part)
+
+
+def _far_apart(drawn: Sequence[Line]) -> bool:
+    """Whether all values are positive, and those of one line many times those of another."""
+    known = [[y for y in line.y if y is not None] for line in drawn]
+    middles = [statistics.median(values) for values in known]
+    return min(map(min, known)) > 0 and max(middles) > _APART * min(middles)
 
 
 def _in_order(names: Sequence[float | str]) -> bool:
@@ -61,7 +70,7 @@ def _date(text: str) -> datetime.datetime | None:
     return found.replace(tzinfo=None)
 
 
-def _places(names: Sequence[float | str]) -> tuple[dict[float | str, float], tuple[tuple[float, str], ...]]:
+def _places(names: Sequence[float | str]) -> tuple[dict[float | str, float], tuple[Mark, ...]]:
     """Where each x stands, and the marks of the axis: none for numbers, which have their own."""
     if not any(isinstance(x, str) for x in names):
         return {x: float(x) for x in names}, ()
@@ -71,18 +80,29 @@ def _places(names: Sequence[float | str]) -> tuple[dict[float | str, float], tup
         start = min(known)
         days = {x: (date - start).total_seconds() / 86400 for x, date in zip(names, known, strict=True)}
         return days, _date_marks(start, max(known))
-    return {x: float(i) for i, x in enumerate(names)}, tuple((float(i), str(x)) for i, x in enumerate(names))
+    return {x: float(i) for i, x in enumerate(names)}, tuple(Mark(float(i), str(x)) for i, x in enumerate(names))
 
 
-def _date_marks(start: datetime.datetime, end: datetime.datetime) -> tuple[tuple[float, str], ...]:
-    """Round dates between two: months, days or hours."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+def _date_marks(start: datetime.datetime, end: datetime.datetime) -> tuple[Mark, ...]:
+    """Round dates between two: years, months over their year, days over theirs, or hours over their day."""
+    from matplotlib.dates import AutoDateLocator, date2num, num2date
 
     locator = AutoDateLocator(minticks=4, maxticks=13)
-    zero = float(date2num(start))
-    found = [float(x) for x in locator.tick_values(start, end) if date2num(start) <= x <= date2num(end)]
-    labels = ConciseDateFormatter(locator).format_ticks(found) if found else []
-    return tuple((place - zero, label) for place, label in zip(found, labels, strict=True))
+    zero, last = float(date2num(start)), float(date2num(end))
+    found = [float(x) for x in locator.tick_values(start, end) if zero <= x <= last] or [zero]
+    dates = [num2date(x).replace(tzinfo=None) for x in found]
+    return tuple(Mark(x - zero, *words) for x, words in zip(found, _date_words(dates), strict=True))
+
+
+def _date_words(dates: Sequence[datetime.datetime]) -> list[tuple[str, str]]:
+    """Text and what stands under it, as short as all of them allow."""
+    if any(date.hour or date.minute for date in dates):
+        return [(f"{date:%H:%M}", f"{date.day} {date:%b %Y}") for date in dates]
+    if any(date.day > 1 for date in dates):
+        return [(f"{date.day} {date:%b}", f"{date:%Y}") for date in dates]
+    if len({date.month for date in dates}) > 1 or len(dates) == 1:
+        return [(f"{date:%b}", f"{date:%Y}") for date in dates]
+    return [(f"{date:%Y}", "") for date in dates]
 
 
 def _trace(line: Line, shade: str, places: dict[float | str, float]) -> Trace:
@@ -97,10 +117,11 @@ def _trace(line: Line, shade: str, places: dict[float | str, float]) -> Trace:
 
 
 def _shades(names: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
-    """A colour for each line: the one by which the page knows all of them, else one after the other."""
-    if all(name in known for name in names):
-        return {name: known[name] for name in names}
-    return {name: SERIES[index % _MOST] for index, name in enumerate(names)}
+    """A colour for each line: the one by which the page knows it, else one that no other line here has."""
+    taken = {known[name] for name in names if name in known}
+    free = [shade for shade in SERIES if shade not in taken] or ["s0"]
+    others = {name: free[index % len(free)] for index, name in enumerate(name for name in names if name not in known)}
+    return {name: known.get(name, others.get(name, "s0")) for name in names}
 
 
 def _rows(key: str, curves: Curves, drawn: Sequence[Line], shades: Mapping[str, str]) -> Picture:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from weigh.choice import Measure
 from weigh.decision import Constraint, Decision, Lock, by_block
 from weigh.evidence import Evidence
-from weigh.report.canvas import SERIES, Picture
+from weigh.report.canvas import SERIES, Picture, unbroken
 from weigh.report.forest import Bound
 from weigh.report.lines import Axes, Trace, lines
 from weigh.scale.interval import Interval
@@ -21,13 +22,14 @@ POINTS, LINES, WORK = 50, 6, 40_000
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """One quantity to follow: what it is of an option, and how to draw it."""
+    """One quantity to follow: what it is of an option, how to draw it, and all that it could be, if that is known."""
 
     title: str
     axes: Axes
     names: tuple[str, ...]
     of: Callable[[Race, str], Interval]
     code: str = ""
+    span: tuple[float, float] | None = None
 
 
 def history(key: str, lock: Lock, made: Decision, rows: Sequence[Evidence]) -> list[Picture]:
@@ -39,12 +41,13 @@ def history(key: str, lock: Lock, made: Decision, rows: Sequence[Evidence]) -> l
     if len(blocks) < 2 or not questions:
         return []
     traces = _follow(lock, made, list(blocks.items()), questions)
+    note = f"The first {few} of {raced} options are followed." if few < raced else ""
+    told = [(question, found) for question, found in zip(questions, traces, strict=True) if found]
     pictures = []
-    for index, (question, found) in enumerate(zip(questions, traces, strict=True)):
-        note = f"The first {few} of {raced} options are followed." if few < raced else ""
-        if found:
-            drawn = lines(f"{key}-{index}", question.title, found, _scaled(question.axes, found), note=note)
-            pictures.append(replace(drawn, code=question.code))
+    for index, (question, found) in enumerate(told):
+        alone = len(told) % 2 == 1 and index == len(told) - 1
+        drawn = lines(f"{key}-{index}", question.title, found, _scaled(question.axes, found), wide=alone, note=note)
+        pictures.append(replace(drawn, code=unbroken(question.code)))
     return pictures
 
 
@@ -70,10 +73,13 @@ def _questions(lock: Lock, made: Decision, most: int = LINES) -> list[_Question]
     constraint = _telling(lock, made)
     same = constraint is not None and not constraint.relative and constraint.measure == objective.name
     if objective.kind != "exact" and not same:
-        axes = Axes("blocks measured", f"{objective.name}, {objective.unit} ({objective.better} is better)")
+        axes = Axes("blocks measured", f"{head(objective)} ({objective.better} is better)", ratios=_ratios(objective))
         found.append(
-            _Question(f"{objective.name} by block", axes, names, lambda race, name: race.level(name, objective.name))
-        )
+            _Question(
+                f"{objective.name} by block", axes, names,
+                lambda race, name: race.level(name, objective.name), span=_span(objective, False),
+            )
+        )  # fmt: skip
     if objective.kind != "exact" and made.chosen and len(names) > 1:
         found.append(_lead(lock, made.chosen, tuple(name for name in names if name != made.chosen)))
     return [*found, _limit(lock, constraint, names)] if constraint else found
@@ -81,11 +87,22 @@ def _questions(lock: Lock, made: Decision, most: int = LINES) -> list[_Question]
 
 def _lead(lock: Lock, chosen: str, rivals: tuple[str, ...]) -> _Question:
     objective = lock.measure(lock.objective)
-    unit = "share" if objective.kind in ("time", "quantile") else objective.unit
-    axes = Axes("blocks measured", f"lead, {unit} (above 0: ahead of the rival)", level=0.0)
+    lead = ", ".join(part for part in ("lead", "share" if _ratios(objective) else objective.unit) if part)
+    axes = Axes("blocks measured", f"{lead} (above 0: ahead of the rival)", level=0.0)
     return _Question(
-        f"Lead of {chosen} in {objective.name}", axes, rivals, lambda race, rival: race.advantage(chosen, rival)
-    )
+        f"Lead of {chosen} in {objective.name}", axes, rivals,
+        lambda race, rival: race.advantage(chosen, rival), span=_span(objective, True),
+    )  # fmt: skip
+
+
+def _ratios(measure: Measure) -> bool:
+    return measure.kind in ("time", "quantile")
+
+
+def _span(measure: Measure, compared: bool) -> tuple[float, float] | None:
+    """All that the mean of a measure, or the difference of two, could be."""
+    width = measure.high - measure.low
+    return None if measure.kind != "mean" else (-width, width) if compared else (measure.low, measure.high)
 
 
 def _telling(lock: Lock, made: Decision) -> Constraint | None:
@@ -98,24 +115,33 @@ def _telling(lock: Lock, made: Decision) -> Constraint | None:
 def _limit(lock: Lock, constraint: Constraint, names: tuple[str, ...]) -> _Question:
     limit = constraint.limit()
     shown = tuple(name for name in names if not (constraint.relative and name == lock.baseline))
-    axes = Axes("blocks measured", axis(lock, constraint), bound=Bound(constraint.op, constraint.bound))
+    measure = lock.measure(constraint.measure)
+    axes = Axes("blocks measured", axis(lock, constraint), bound=bound(lock, constraint), ratios=_ratios(measure))
     return _Question(
-        f"{constraint.measure} by block",
-        axes,
-        shown,
-        lambda race, name: race.limit_interval(name, limit),
-        str(constraint),
-    )
+        f"{constraint.measure} by block", axes, shown, lambda race, name: race.limit_interval(name, limit),
+        str(constraint), _span(measure, constraint.relative == "difference"),
+    )  # fmt: skip
+
+
+def head(measure: Measure) -> str:
+    """A measure's name with its unit."""
+    return f"{measure.name}, {measure.unit}" if measure.unit else measure.name
+
+
+def bound(lock: Lock, constraint: Constraint) -> Bound:
+    """A constraint's bound with its unit; a share and a multiple of the baseline's have none."""
+    unit = lock.measure(constraint.measure).unit
+    return Bound(constraint.op, constraint.bound, "" if constraint.relative == "ratio" or unit == "share" else unit)
 
 
 def axis(lock: Lock, constraint: Constraint) -> str:
     """What a constraint bounds, with its unit."""
-    unit = lock.measure(constraint.measure).unit
+    measure = lock.measure(constraint.measure)
     if constraint.relative == "difference":
-        return f"{constraint.measure} minus the baseline's, {unit}"
+        return f"{measure.name} minus the baseline's" + (f", {measure.unit}" if measure.unit else "")
     if constraint.relative == "ratio":
-        return f"{constraint.measure} as a multiple of the baseline's"
-    return f"{constraint.measure}, {unit}"
+        return f"{measure.name} as a multiple of the baseline's"
+    return head(measure)
 
 
 def _follow(
@@ -133,7 +159,11 @@ def _follow(
                 for name in present.intersection(question.names):
                     kept[name].append((count, question.of(race, name)))
     return [
-        [_trace(name, colours[name], kept[name], name == made.chosen) for name in question.names if kept[name]]
+        [
+            _trace(name, colours[name], kept[name], name == made.chosen, question.span)
+            for name in question.names
+            if kept[name]
+        ]
         for question, kept in zip(questions, points, strict=True)
     ]
 
@@ -146,14 +176,20 @@ def _stops(made: Decision, count: int) -> set[int]:
     return spread | even | left
 
 
-def _trace(name: str, shade: str, points: Sequence[tuple[int, Interval]], front: bool) -> Trace:
+def _trace(
+    name: str, shade: str, points: Sequence[tuple[int, Interval]], front: bool, span: tuple[float, float] | None
+) -> Trace:
+    """A line; a band as wide as all that could be says nothing, and is not drawn."""
+
     def known(values: Sequence[float]) -> tuple[float | None, ...]:
         return tuple(value if math.isfinite(value) else None for value in values)
 
+    bands = [
+        (math.nan, math.nan) if span and i.low <= span[0] and i.high >= span[1] else (i.low, i.high) for _, i in points
+    ]
     return Trace(
-        name, shade, tuple(float(count) for count, _ in points),
-        known([i.estimate for _, i in points]), known([i.low for _, i in points]), known([i.high for _, i in points]),
-        front,
+        name, shade, tuple(float(count) for count, _ in points), known([i.estimate for _, i in points]),
+        known([low for low, _ in bands]), known([high for _, high in bands]), front,
     )  # fmt: skip
 
 
