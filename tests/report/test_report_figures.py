@@ -14,15 +14,13 @@ from pydantic import ValidationError
 from weigh.choice import Curves, Line, Table
 from weigh.decision import Check, Constraint, Estimate
 from weigh.evidence import Evidence
-from weigh.report.canvas import Sheet, drawing, mark_labels, round_numbers, shortened, text_width
+from weigh.report.canvas import Sheet, drawing, mark_labels, round_numbers, shortened, text_width, wrapped
 from weigh.report.curves import picture
 from weigh.report.facts import as_text, figure_columns
 from weigh.report.forest import Bound, Row, forest
 from weigh.report.history import _follow, _questions
-from weigh.report.lines import Axes, Trace
 from weigh.report.margins import _text
 from weigh.report.rows import known
-from weigh.report.strips import reach, strips
 
 
 def test_drawing_leaves_the_settings_of_the_library_alone():
@@ -81,6 +79,7 @@ def test_an_interval_that_leaves_the_picture_ends_in_an_arrow():
     shapes = [set(re.findall(r'<path id="k-(\w+)"', svg)) for svg in (known, open_)]
     assert len(shapes[1]) == len(shapes[0]) + 1  # the open end has a shape of its own
     assert arrows(Row("a", "dominated", None, None, None, "not known")) == -1
+    assert arrows(row(None, None)) == 0  # nothing is known: no bar
 
 
 def test_far_intervals_of_options_that_left_do_not_squeeze_the_rest():
@@ -90,6 +89,20 @@ def test_far_intervals_of_options_that_left_do_not_squeeze_the_rest():
         svg = forest("k", "t", [near, far], "x").svg
     texts = [float(t.replace("−", "-")) for t in re.findall(r">(−?[\d.]+)</text>", svg)]
     assert texts and max(map(abs, texts)) < 5
+
+
+def test_where_no_option_meets_a_bound_every_interval_is_whole():
+    rows = [Row(name, "violates", x, x - 90.0, x + 90.0, "") for name, x in (("a", 1.0), ("b", 2.0))]
+    with drawing():
+        alone = forest("k", "t", rows, "x", Bound("<=", 0.5)).svg
+        beside = forest("k", "t", [*rows, Row("c", "chosen", 0.4, 0.3, 0.45, "")], "x", Bound("<=", 0.5)).svg
+    assert ">50<" in alone and ">50<" not in beside
+
+
+def test_a_bound_says_its_unit():
+    with drawing():
+        made = forest("k", "t", [Row("a", "chosen", 1.0, 1.0, 1.0, "")], "x", Bound("<=", 2.0, "ms"), "p95 <= 2")
+    assert ">must be at most 2 ms<" in made.svg and " " not in made.code
 
 
 @pytest.mark.parametrize(
@@ -112,6 +125,9 @@ def test_long_names_keep_both_ends():
     name = "static:" + "calibration=entropy," * 8 + "bits=4"
     cut = shortened(name, 150)
     assert cut.startswith("static:") and cut.endswith("bits=4") and text_width(cut) <= 165
+    first, second = wrapped(name, 150)
+    assert name.startswith(first) and first.endswith("=") and second.endswith("bits=4") and "…" in second
+    assert wrapped("a word and another", 400) == ["a word and another"]
 
 
 def test_letters_of_any_script_are_drawn_without_a_warning():
@@ -133,38 +149,47 @@ def drawn(*lines: Line) -> tuple[str, str, str]:
 
 def test_curves_over_dates_have_dates_as_marks():
     svg, _, _ = drawn(Line(name="a", x=("2013-01-01", "2013-07-01", "2013-12-31"), y=(1.0, 2.0, 3.0)))
-    assert ">Jul<" in svg and "2013-07-01" not in svg
+    assert ">Jul<" in svg and svg.count(">2013<") == 1 and "2013-07-01" not in svg
+
+
+@pytest.mark.parametrize(
+    "x,expected",
+    [
+        (("2013-01-03", "2013-02-20"), [">5 Jan<", ">2013<"]),
+        (("2013-11-01", "2014-03-01"), [">Nov<", ">2013<", ">Jan<", ">2014<"]),
+        (("2001-01-01", "2014-03-01"), [">2004<", ">2012<"]),
+        (("2013-03-01 00:00", "2013-03-02 12:00"), [">00:00<", ">1 Mar 2013<", ">2 Mar 2013<"]),
+        (("2013-03-01",), [">Mar<", ">2013<"]),
+    ],
+)
+def test_dates_are_whole(x: tuple[str, ...], expected: list[str]):
+    svg, _, _ = drawn(Line(name="a", x=x, y=tuple(map(float, range(len(x))))))
+    assert [text for text in expected if text not in svg] == []
+
+
+def test_a_line_that_is_no_option_takes_a_colour_of_its_own():
+    lines = [Line(name=name, x=(1.0, 2.0), y=(1.0, 2.0)) for name in ("b", "other", "a")]
+    with drawing():
+        made = picture("k", curves(*lines), {"a": "s1", "b": "s2", "c": "s3"})
+    shades = {key.label: key.colour for key in made.legend}
+    assert shades == {"b": "s2", "other": "s3", "a": "s1"}
+
+
+def test_a_level_is_drawn_and_named():
+    line = Line(name="a", x=(1.0, 2.0), y=(1.0, 2.0))
+    with drawing():
+        plain, level = (picture("k", Curves(title="t", x="x", y="y", lines=(line,), level=y)) for y in (None, 5.0))
+    assert ">level 5<" in level.svg and "level" not in plain.svg
 
 
 def test_curves_over_categories_are_rows_with_their_names():
     svg, _, _ = drawn(Line(name="a", x=("carrier", "origin"), y=(1.0, 2.0), low=(0.5, None), high=(1.5, None)))
-    assert "carrier" in svg and "origin" in svg and "1.0 [0.5, 1.5]" in svg
+    assert "carrier" in svg and "origin" in svg and re.search(r"1\.00? \[0\.50?, 1\.50?\]", svg)
 
 
 def test_curves_over_names_that_count_are_lines():
     svg, _, _ = drawn(Line(name="a", x=tuple(f"week {i}" for i in range(30)), y=tuple(map(float, range(30)))))
     assert ">week 0<" in svg and svg.count(">week") < 12
-
-
-def test_many_lines_become_small_multiples_and_the_left_out_are_counted():
-    lines = [Line(name=f"feature {i}", x=(1.0, 2.0, 3.0), y=(0.0, float(i), None)) for i in range(35)]
-    svg, wide, note = drawn(*lines)
-    assert "feature 29" in svg and "feature 30" not in svg and "The first 30 of 35 lines are drawn." in note
-    assert "feature 29" in wide
-
-
-def trace(name: str, *y: float | None) -> Trace:
-    return Trace(name, "chosen", tuple(map(float, range(len(y)))), y)
-
-
-def test_a_line_far_off_does_not_flatten_the_others():
-    near = [trace(f"n{i}", 0.16, 0.2 + i / 1000, None, 0.18) for i in range(8)]
-    low, high, out = reach([*near, trace("far", 0.9, 0.9, 0.8, 0.7)])
-    assert out == ["far"] and 0.1 <= low <= 0.16 and 0.2 <= high <= 0.22
-    assert reach(near)[2] == [] and reach([trace("flat", 3.0, 3.0)] * 2) == (3.0, 4.0, [])
-    with drawing():
-        made = strips("k", "t", [*near, trace("far", 0.9, 0.9, 0.8, 0.7)], Axes("x", "y"))
-    assert "Beyond the scale, and cut: far." in made.note and ">0.7<" in made.svg
 
 
 def test_curves_without_a_number_say_so():
