@@ -14,9 +14,10 @@ from weigh.ledger import Ledger
 from weigh.report.canvas import DASHES, SERIES, Key, drawing
 from weigh.report.curves import picture
 from weigh.report.front import _pair, front
-from weigh.report.heat import cells, heat, reach, steps
+from weigh.report.heat import heat
 from weigh.report.history import _span, _trace
 from weigh.report.lines import Axes, Trace, lines, y_range
+from weigh.report.steps import cells, reach, steps
 from weigh.scale.interval import Interval
 
 
