@@ -85,7 +85,7 @@ def test_a_regression_is_judged_by_its_bounded_error(plain: QuantizeTask, layers
     x = np.load(plain.data)["X"]
     wrong = np.where(np.arange(len(x)) % 2, 0.5, 40.0)
     np.savez(tmp_path / "rows.npz", X=x, y=forward(layers, x)[:, 0] + wrong)
-    np.savez(tmp_path / "calibration.npz", X=x)
+    np.savez(tmp_path / "calibration.npz", X=x + 1)
     task = changed(
         plain, model=saved(tmp_path / "one.onnx", single(layers)), data=tmp_path / "rows.npz",
         calibration=tmp_path / "calibration.npz", answer="value", scale=2.0,
@@ -187,6 +187,7 @@ def test_an_operator_that_the_runtime_lacks(plain: QuantizeTask, tmp_path: Path)
         QuantizeBench(changed(plain, model=saved(tmp_path / "odd.onnx", model)), 0)
 
 
+RANDOM = np.random.default_rng(0).normal(size=(300, WIDTH))
 BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "no label": ({"y": None, "target": np.arange(300) % 2}, "no array 'y'"),
     "no inputs": ({"X": None, "x": np.zeros((300, WIDTH))}, "no array 'X'.*known: y, x"),
@@ -200,7 +201,7 @@ BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "label gaps": ({"y": np.where(np.arange(300) < 3, np.nan, np.arange(300) % 2)}, "'y' has 3 gaps"),
     "class outside": ({"y": np.arange(300) % (CLASSES + 2)}, "holds 5, 6, but the output 'scores' has 5 columns"),
     "too few": (
-        {"X": np.zeros((220, WIDTH)), "y": np.arange(220) % 2},
+        {"X": RANDOM[:220], "y": np.arange(220) % 2},
         "200 of them for calibration leave 20 to judge",
     ),
     "no rows": ({"X": np.zeros((0, WIDTH)), "y": np.zeros(0)}, "0 rows|leave 0"),
@@ -211,7 +212,7 @@ BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("kind", BAD_ROWS)
 def test_rows_that_cannot_judge(plain: QuantizeTask, tmp_path: Path, kind: str) -> None:
     arrays, message = BAD_ROWS[kind]
-    arrays = {"X": np.zeros((300, WIDTH)), "y": np.arange(300) % 2, **arrays}
+    arrays = {"X": RANDOM, "y": np.arange(300) % 2, **arrays}
     np.savez(tmp_path / "rows.npz", **{name: values for name, values in arrays.items() if values is not None})
     with pytest.raises(UsageError, match=message):
         QuantizeBench(changed(plain, data=tmp_path / "rows.npz"), 0)
@@ -273,6 +274,70 @@ def test_labels_written_otherwise_than_the_model_says(digits: Any, tmp_path: Pat
         QuantizeBench(changed(task, data=tmp_path / "rows.npz"), 0)
 
 
+def sums(tmp_path: Path, left: list[Any], right: list[Any]) -> Path:
+    """A model of two inputs of these shapes, which answers with their sum."""
+    nodes = [helper.make_node("Add", ["left", "right"], ["scores"])]
+    shapes = {"left": left, "right": right}
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    output = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["out", 4])
+    graph = helper.make_graph(nodes, "sums", ports, [output], [])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return saved(tmp_path / "sums.onnx", model)
+
+
+ROW, ONE = np.random.default_rng(0).normal(size=(400, 4)), np.ones((1, 4))
+BAD_PAIRS: dict[str, tuple[list[Any], list[Any], Any, str]] = {
+    "one for all rows": (["rows", 4], ["any", 4], ONE, "'right' has 1 values for 400 rows"),
+    "fixed to one": (["rows", 4], [1, 4], ONE, "'right' has 1 values for 400 rows"),
+    "a number": (["rows", 4], [], np.float32(2), "'right' is a single number"),
+    "two sizes": ([4, 4], [1, 4], ROW, r"different numbers of rows \('left' 4, 'right' 1\)"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_PAIRS)
+def test_inputs_that_are_no_rows(plain: QuantizeTask, tmp_path: Path, kind: str) -> None:
+    left, right, values, message = BAD_PAIRS[kind]
+    np.savez(tmp_path / "rows.npz", left=ROW, right=values, y=np.arange(400) % 4)
+    with pytest.raises(UsageError, match=message):
+        QuantizeBench(changed(plain, model=sums(tmp_path, left, right), data=tmp_path / "rows.npz"), 0)
+
+
+def test_one_fixed_input_fixes_the_batch(plain: QuantizeTask, tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", left=ROW, right=ROW, y=ROW.argmax(axis=1))
+    task = changed(plain, model=sums(tmp_path, ["rows", 4], [2, 4]), data=tmp_path / "rows.npz")
+    with pytest.raises(UsageError, match="type batch=2"):
+        QuantizeBench(task, 0)
+    assert accuracy(changed(task, batch=2)) == 1.0
+
+
+def test_rows_that_calibrate_do_not_judge(plain: QuantizeTask, tmp_path: Path) -> None:
+    apart = QuantizeBench(changed(plain, calibration=plain.data), 0)
+    judged, seen = apart.rows.feeds["X"], apart.split.calibration.feeds["X"]
+    assert (len(seen), len(judged), apart.split.left_out) == (200, 500, 200)
+    assert len(np.unique(np.concatenate([judged, seen]), axis=0)) == 700
+
+
+def test_a_row_that_occurs_often_judges_as_often(plain: QuantizeTask, tmp_path: Path) -> None:
+    """Half of the rows are one and the same; were rows drawn, they would all be left out, whatever the seed."""
+    rows = np.load(plain.data)
+    x, y = np.concatenate([rows["X"], np.repeat(rows["X"][:1], 700, axis=0)]), np.concatenate([rows["y"], rows["y"]])
+    np.savez(tmp_path / "rows.npz", X=x, y=y)
+    split = QuantizeBench(changed(plain, data=tmp_path / "rows.npz", calibration_rows=50), 0).split
+    seen = split.calibration.feeds["X"]
+    assert len(np.unique(seen, axis=0)) == split.calibration.rows == 50
+    assert len(split.judged) + 50 + split.left_out == 1400
+    assert not (x[split.judged][:, None, :] == seen).all(axis=2).any()
+    assert (len(split.judged), split.left_out) == (1350, 0)
+
+
+def test_too_few_distinct_rows(plain: QuantizeTask, tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", X=np.repeat(RANDOM[:30], 10, axis=0), y=np.arange(300) % 2)
+    task = changed(plain, data=tmp_path / "rows.npz")
+    with pytest.raises(UsageError, match=r"30 of them for calibration and 270 that repeat .*calibration_rows=3"):
+        QuantizeBench(task, 0)
+    assert len(QuantizeBench(changed(task, calibration_rows=3), 0).rows) == 270
+
+
 def test_a_model_of_several_inputs(layers: list[Any], plain: QuantizeTask, tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Add", ["left", "right"], ["sum"]),
@@ -288,4 +353,4 @@ def test_a_model_of_several_inputs(layers: list[Any], plain: QuantizeTask, tmp_p
     task = changed(plain, model=saved(tmp_path / "sum.onnx", model), data=tmp_path / "rows.npz")
     assert accuracy(task) == 1.0
     bench = QuantizeBench(task, 0)
-    assert bench.load(bench.prepare(Jitter()).path).answer(bench.rows.feeds).shape == (200, 4)
+    assert bench.load(bench.prepare(Jitter()).made.path).answer(bench.rows.feeds).shape == (200, 4)

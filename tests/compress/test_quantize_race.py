@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from weigh.compress.quantize._artefact import artefact
 from weigh.compress.quantize._bench import QuantizeBench
 from weigh.compress.quantize._planted import Jitter
 from weigh.compress.quantize._toy import forward, net, random_layers
+from weigh.compress.quantize.float16 import Float16
 from weigh.engine.inline import InlineEngine
 
 HERE = Path(__file__).parent
@@ -55,6 +57,46 @@ def test_the_planted_loser_is_smallest_and_never_chosen(choice: Quantize, tmp_pa
     assert decision.chosen != "hollow"
 
 
+class Worse(Quantizer):
+    """float16, with a little too much belief in the first class. Source: none."""
+
+    shift: float = 0.11
+
+    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
+        changed = onnx.load(model)
+        bias = next(tensor for tensor in changed.graph.initializer if tensor.name == "bias2")
+        moved = numpy_helper.to_array(bias) + self.shift * (np.arange(bias.dims[0]) == 0)
+        bias.CopyFrom(numpy_helper.from_array(moved.astype(np.float32), bias.name))
+        onnx.save(changed, folder / "changed.onnx")
+        made = Float16().convert(folder / "changed.onnx", calibration, folder)
+        (folder / "changed.onnx").unlink()
+        return made
+
+
+def test_two_points_of_accuracy_are_not_given_away_for_half_of_the_size(choice: Quantize, tmp_path: Path) -> None:
+    task = choice.toy(tmp_path)
+    rows, layers = np.load(task.data), random_layers((16, 32, 16, 4))
+    scores = forward(layers, rows["X"])
+    right, worse = ((scores + np.eye(4)[0] * shift).argmax(axis=1) == rows["y"] for shift in (0, Worse().shift))
+    assert 0.015 < right.mean() - worse.mean() < 0.025
+    decision = race(task, tmp_path, options=[Worse()], objective="size")
+    assert (decision.chosen, decision.standing(Worse().spec).outcome) == ("none", "violates")
+
+
+def test_an_outlier_spoils_one_scale_a_tensor_and_not_one_a_channel(
+    plain: QuantizeTask, layers: list[Any], tmp_path: Path
+) -> None:
+    """The same function, written with one hidden unit 1,000 times greater and its weights 1,000 times smaller."""
+    (first, bias), (second, other), last = [(weights.copy(), b.copy()) for weights, b in layers]
+    first[:, 5], bias[5], second[5] = 1000 * first[:, 5], 1000 * bias[5], second[5] / 1000
+    onnx.save(net([(first, bias), (second, other), last]), tmp_path / "uneven.onnx")
+    task = plain.model_copy(update={"model": tmp_path / "uneven.onnx"})
+    options = ["float16", "int8_dynamic", "int8_static"]
+    decision = race(task, tmp_path, options=options, objective="size", require=["accuracy >= baseline - 0.1"])
+    assert decision.chosen == "float16"
+    assert {decision.standing(name).outcome for name in options[1:]} == {"violates"}
+
+
 def test_more_work_is_found_slower(plain: QuantizeTask, tmp_path: Path) -> None:
     task = plain.model_copy(update={"rounds": 40, "runs": 3})
     decision = race(task, tmp_path, options=[str(HERE / "slow_option.py")], require=[])
@@ -77,7 +119,7 @@ def test_when_all_rows_were_seen_the_interval_is_exact(plain: QuantizeTask, laye
 
 def test_each_row_is_judged_once_and_none_that_calibrates(plain: QuantizeTask) -> None:
     bench = QuantizeBench(plain, seed=0)
-    judged, seen = bench.rows.feeds["X"], bench.calibration.feeds["X"]
+    judged, seen = bench.rows.feeds["X"], bench.split.calibration.feeds["X"]
     everything = np.load(plain.data)["X"]
     assert len(np.unique(np.concatenate([judged, seen]), axis=0)) == len(everything) == len(judged) + len(seen)
     assert sorted(bench._order.tolist()) == list(range(len(judged)))
@@ -89,7 +131,7 @@ def test_the_seed_moves_rows_and_not_artefacts(plain: QuantizeTask) -> None:
     benches = [QuantizeBench(plain, seed) for seed in (0, 0, 1)]
     orders = [bench._order.tolist() for bench in benches]
     assert orders[0] == orders[1] != orders[2]
-    paths = {bench.prepare(catalog.find(Quantize(), "int8_static")).path for bench in benches}
+    paths = {bench.prepare(catalog.find(Quantize(), "int8_static")).made.path for bench in benches}
     assert len(paths) == 1
 
 
@@ -97,12 +139,12 @@ def test_an_artefact_is_made_once_by_many(plain: QuantizeTask, monkeypatch: pyte
     monkeypatch.setenv("WEIGH_CACHE", str(tmp_path))
     bench = QuantizeBench(plain, seed=0)
     with ThreadPoolExecutor(4) as pool:
-        paths = set(pool.map(lambda _: artefact(Jitter(), bench.model, bench.calibration), range(4)))
-    (path,) = paths
-    before = path.stat().st_mtime_ns
-    assert artefact(Jitter(), bench.model, bench.calibration).stat().st_mtime_ns == before
-    assert [entry.name for entry in path.parent.parent.iterdir()] == [path.parent.name]
-    assert artefact(Jitter(seed=9), bench.model, bench.calibration) != path
+        paths = set(pool.map(lambda _: artefact(Jitter(), bench.model, bench.split.calibration), range(4)))
+    (made,) = paths
+    before = made.path.stat().st_mtime_ns
+    assert artefact(Jitter(), bench.model, bench.split.calibration).path.stat().st_mtime_ns == before
+    assert [entry.name for entry in made.path.parent.parent.iterdir()] == [made.path.parent.name]
+    assert artefact(Jitter(seed=9), bench.model, bench.split.calibration) != made
 
 
 class Broken(Quantizer):
@@ -162,7 +204,7 @@ def test_convolutions_are_served(
 ) -> None:
     values = whole_race(convolution, catalog.find(choice, option))
     assert values["agreement"].mean() > 0.93
-    made = onnx.load(QuantizeBench(convolution, 0).prepare(catalog.find(choice, option)).path)
+    made = onnx.load(QuantizeBench(convolution, 0).prepare(catalog.find(choice, option)).made.path)
     types = {tensor.data_type for tensor in made.graph.initializer if list(tensor.dims) == [6, 1, 3, 3]}
     expected = {"float16": TensorProto.FLOAT16, "int8_dynamic": TensorProto.FLOAT}
     assert types == {expected.get(option, TensorProto.INT8)}
@@ -175,7 +217,7 @@ def test_old_opsets_are_served(
     onnx.save(net(layers, opset=9), tmp_path / "old.onnx")
     bench = QuantizeBench(plain.model_copy(update={"model": tmp_path / "old.onnx"}), seed=0)
     answers = bench.reader.answers(
-        bench.load(bench.prepare(catalog.find(choice, option)).path).answer(bench.rows.feeds)
+        bench.load(bench.prepare(catalog.find(choice, option)).made.path).answer(bench.rows.feeds)
     )
     assert (answers == forward(layers, bench.rows.feeds["X"]).argmax(axis=1)).mean() > 0.9
 
@@ -183,14 +225,16 @@ def test_old_opsets_are_served(
 def test_exhibits_show_every_artefact(choice: Quantize, plain: QuantizeTask) -> None:
     bench = QuantizeBench(plain, seed=0)
     subjects = {name: bench.prepare(catalog.find(choice, name)) for name in ("none", "float16", "int8_dynamic")}
-    table, curves = bench.exhibits(subjects)
-    assert isinstance(table, Table) and isinstance(curves, Curves)
+    table, curves, files = bench.exhibits(subjects)
+    assert isinstance(table, Table) and isinstance(curves, Curves) and isinstance(files, Table)
     rows = {row[0]: dict(zip(table.columns, row)) for row in table.rows}
     assert rows["none"]["size / none"] == rows["none"]["agrees with the original"] == 1
     assert rows["float16"]["size / none"] == pytest.approx(0.5, abs=0.03)
     assert rows["int8_dynamic"]["low"] <= rows["int8_dynamic"]["time / none"] <= rows["int8_dynamic"]["high"]
     assert all(list(line.y) == sorted(line.y) and line.y[0] > 0 for line in curves.lines)
-    json.dumps([table.model_dump(mode="json"), curves.model_dump(mode="json")], allow_nan=False)
+    for _, digest, path in files.rows:
+        assert digest == hashlib.sha256(Path(str(path)).read_bytes()).hexdigest()
+    json.dumps([exhibit.model_dump(mode="json") for exhibit in (table, curves, files)], allow_nan=False)
 
 
 def test_a_net_of_random_weights_is_the_same_again() -> None:

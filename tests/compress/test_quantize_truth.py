@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 import onnx
+import polars as pl
 import pytest
 from conftest import SIZES
 from onnx import numpy_helper
 from scipy import stats
 
 from weigh import catalog
-from weigh.compress.quantize import Quantize, QuantizeTask
-from weigh.compress.quantize._artefact import megabytes
+from weigh.choice import Unfit
+from weigh.compress.quantize import Calibration, Quantize, QuantizeTask
 from weigh.compress.quantize._bench import QuantizeBench
-from weigh.compress.quantize._ranges import BINS, _loss, clip_at
+from weigh.compress.quantize._ranges import BINS, _loss, clip_at, histograms
 from weigh.compress.quantize._session import Session, load_session
 from weigh.compress.quantize._toy import forward, net, random_layers
 
@@ -40,7 +41,7 @@ def gaussian(rows: int, columns: int, seed: int = 0) -> np.ndarray:
 
 def test_a_session_computes_what_numpy_computes(plain: QuantizeTask, layers: list[Any]) -> None:
     x = gaussian(64, SIZES[0])
-    answer = Session(plain.model, "scores", threads=1).answer({"X": x})
+    answer = Session(plain.model, "scores", threads=1, batch=10).answer({"X": x})
     np.testing.assert_allclose(answer, forward(layers, x), rtol=1e-5, atol=1e-5)
 
 
@@ -54,13 +55,11 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("option", ["none", "float16", *INT8])
 def test_a_weight_takes_as_many_bytes_as_its_type(choice: Quantize, wide: Path, tmp_path: Path, option: str) -> None:
-    from weigh.compress.quantize import Calibration
-
     made = catalog.find(choice, option).convert(wide, Calibration({"X": gaussian(100, 256)}), tmp_path)  # type: ignore[attr-defined]
     each = {"none": 4, "float16": 2}.get(option, 1)
     weights = 256 * 512 * each
     biases_and_names = 512 * (4 + 9 * ("channel" in option)) + 4096
-    assert weights < megabytes(made) * 1e6 < weights + biases_and_names
+    assert weights < made.stat().st_size < weights + biases_and_names
 
 
 def test_float16_rounds_to_the_nearest(convert: Callable[..., onnx.ModelProto], wide: Path) -> None:
@@ -154,7 +153,7 @@ def test_integer_kernels_compute_what_the_file_says(
     import onnxruntime
 
     bench = QuantizeBench(plain, seed=0)
-    made, feed = bench.prepare(catalog.find(choice, option)).path, dict(bench.rows.feeds)
+    made, feed = bench.prepare(catalog.find(choice, option)).made.path, dict(bench.rows.feeds)
     settings = onnxruntime.SessionOptions()
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     literal = onnxruntime.InferenceSession(str(made), settings, providers=["CPUExecutionProvider"]).run(None, feed)[0]
@@ -202,3 +201,89 @@ def test_a_session_on_another_device_is_refused(plain: QuantizeTask, monkeypatch
     monkeypatch.setattr(onnxruntime, "InferenceSession", Elsewhere)
     with pytest.raises(RuntimeError, match="CUDAExecutionProvider"):
         load_session(plain.model, threads=1)
+
+
+def test_calibration_comes_in_small_equal_batches() -> None:
+    for rows, size in ((200, 25), (100, 25), (32, 32), (37, 1), (5, 5)):
+        x = gaussian(rows, 3)
+        batches = [feed["X"] for feed in Calibration({"X": x}).batches()]
+        assert {len(batch) for batch in batches} == {size}
+        np.testing.assert_array_equal(np.concatenate(batches), x)
+
+
+def test_histograms_are_those_of_all_rows_at_once(plain: QuantizeTask, layers: list[Any], tmp_path: Path) -> None:
+    x = gaussian(200, SIZES[0])
+    x[3] *= 1000
+    found = histograms(plain.model, Calibration({"X": x}), tmp_path)
+    for name, values in {"X": x, "hidden0": forward_to(layers, x, 1), "scores": forward(layers, x)}.items():
+        one, most = found[name], np.abs(values).max()
+        assert (one.least, one.greatest) == pytest.approx((values.min(), values.max()), rel=1e-5)
+        assert one.counts.sum() == values.size
+        whole = np.histogram(values, BINS, (-most, most))[0]
+        assert np.abs(np.cumsum(one.counts) - np.cumsum(whole)).max() <= 0.002 * values.size
+
+
+def forward_to(layers: list[Any], x: np.ndarray, count: int) -> np.ndarray:
+    for weights, bias in layers[:count]:
+        x = np.maximum(x @ weights + bias, 0)
+    return x
+
+
+def test_a_row_is_answered_in_the_company_in_which_it_is_served(choice: Quantize, plain: QuantizeTask) -> None:
+    """int8_dynamic takes its ranges from the batch: one wild row coarsens the answers of those beside it."""
+    alone, together = (QuantizeBench(plain.model_copy(update={"batch": batch}), seed=0) for batch in (1, 100))
+    path = alone.prepare(catalog.find(choice, "int8_dynamic")).made.path
+    x = gaussian(100, SIZES[0])
+    wild = np.concatenate([x[:99], 1000 * x[99:]])
+    calm, beside = (alone.load(path).answer({"X": rows})[:99] for rows in (x, wild))
+    np.testing.assert_array_equal(calm, beside)
+    assert np.abs(together.load(path).answer({"X": wild})[:99] - calm).max() > 0.1
+
+
+def test_a_weight_beyond_float16_is_refused(
+    convert: Callable[..., onnx.ModelProto], layers: list[Any], tmp_path: Path
+) -> None:
+    (weights, bias), *others = layers
+    weights = weights.copy()
+    weights[3, 4] = 1e5
+    onnx.save(net([(weights, bias), *others]), tmp_path / "large.onnx")
+    with pytest.raises(Unfit, match="'weights0' holds a weight of 100,000, and float16 ends at 65,504"):
+        convert("float16", tmp_path / "large.onnx")
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> tuple[QuantizeTask, float]:
+    """A scikit-learn pipeline of numbers and texts, as skl2onnx exports it, and its accuracy."""
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+    from sklearn.compose import ColumnTransformer
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    folder, random = tmp_path_factory.mktemp("texts"), np.random.default_rng(0)
+    table = pl.DataFrame({"a": random.normal(size=600), "b": random.normal(size=600)}).cast(pl.Float32)
+    table = table.with_columns(c=pl.Series(random.choice(["x", "y", "z"], 600)))
+    late = table["a"].to_numpy() + (table["c"] == "x").to_numpy() > 0.3
+    columns = ColumnTransformer([("n", StandardScaler(), ["a", "b"]), ("t", OneHotEncoder(), ["c"])])
+    columns.set_output(transform="default")
+    model = make_pipeline(columns, MLPClassifier((16,), solver="lbfgs", max_iter=30, random_state=0))
+    model.fit(table, late.astype(int))
+    kinds = [(name, (StringTensorType if name == "c" else FloatTensorType)([None, 1])) for name in table.columns]
+    exported = to_onnx(model, initial_types=kinds, options={"zipmap": False})
+    (folder / "model.onnx").write_bytes(exported.SerializeToString())
+    table.with_columns(y=late.astype(int)).write_parquet(folder / "rows.parquet")
+    task = QuantizeTask(
+        model=folder / "model.onnx", data=folder / "rows.parquet", calibration_rows=100, rounds=5, runs=2, warmup=0
+    )
+    return task, float(model.score(table, late.astype(int)))
+
+
+@pytest.mark.parametrize("option", ["none", "float16", *INT8])
+def test_every_option_serves_a_pipeline_with_texts(
+    choice: Quantize, texts: Any, whole_race: Callable[..., dict[str, np.ndarray]], option: str
+) -> None:
+    task, score = texts
+    values = whole_race(task, catalog.find(choice, option))
+    assert values["accuracy"].mean() == pytest.approx(score, abs=0.03)
+    assert values["agreement"].mean() > 0.95

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+MOST_ROWS = 32
+
+
 class QuantizeTask(Task):
     """An ONNX model in one file, labelled rows to judge it on, and how it will be run."""
 
@@ -49,9 +52,11 @@ class QuantizeTask(Task):
     calibration: Path | None = Field(
         None, description="rows to calibrate on, without labels; part of `data` when not given"
     )
-    calibration_rows: int = Field(200, ge=1, description="rows for calibration, never used to judge")
+    calibration_rows: int = Field(
+        200, ge=1, description="rows for calibration; neither they nor rows with the same inputs judge"
+    )
     held_back: float = Field(0.2, ge=0, le=0.9, description="share of the other rows kept for the confirmation")
-    batch: int = Field(1, ge=1, description="rows in one timed run")
+    batch: int = Field(1, ge=1, description="rows that are served, and so answered and timed, in one run")
     threads: int = Field(1, ge=1, description="threads of one session")
     rounds: int = Field(200, ge=1, description="timing rounds of the race; each one also judges its share of the rows")
     runs: int = Field(20, ge=1, description="timed runs of each option in a round")
@@ -75,8 +80,8 @@ class Calibration:
         return len(next(iter(self.feeds.values())))
 
     def batches(self) -> Iterator[dict[str, NDArray[np.generic]]]:
-        """Feeds for a session, each with as many rows as the others (histogram calibrators need that)."""
-        size = self.batch or self.rows
+        """Feeds for a session, small ones, each with as many rows as the others (calibrators need that)."""
+        size = self.batch or next(size for size in range(MOST_ROWS, 0, -1) if self.rows % size == 0)
         for start in range(0, self.rows - size + 1, size):
             yield {name: values[start : start + size] for name, values in self.feeds.items()}
 
@@ -110,7 +115,8 @@ class Quantize(Choice):
             unit="ms",
             better="lower",
             kind="time",
-            meaning="median time of one run in a round; all options run in the same round, on the same rows",
+            meaning="median of the runs of one round; in every round all options take turns, in random order, in one "
+            "process, on the same rows",
             tolerance=0.05,
         ),
         Measure(
@@ -140,7 +146,11 @@ class Quantize(Choice):
             meaning="share of validation rows answered as the original model does; for numbers, 1 - difference / scale",
         ),
         Measure(
-            name="size", unit="MB", better="lower", kind="exact", meaning="bytes of the artefact's files / 1,000,000"
+            name="size",
+            unit="MB",
+            better="lower",
+            kind="exact",
+            meaning="bytes of all files of the artefact / 1,000,000",
         ),
     )
     cost: ClassVar[str] = "size"
@@ -175,3 +185,28 @@ class Quantize(Choice):
         from weigh.compress.quantize._planted import Jitter
 
         return Jitter(seed=1), Jitter(seed=2)
+
+
+def convert(task: QuantizeTask, option: Quantizer, to: Path | str, overwrite: bool = False) -> Path:
+    """Write the model that an option makes of a task's: the file that was measured, byte by byte.
+
+    It comes out of the cache, or is made again where the cache was emptied: an option makes the same bytes of the same
+    model and rows under the same versions of weigh, onnx and ONNX Runtime. A decision's report has the SHA-256 of each.
+
+    Args:
+        task: the task that was decided on; its seed does not matter.
+        option: `catalog.find(catalog.choice("compress/quantize"), decision.chosen)`.
+        to: the .onnx file to write, whole or not at all; its folder is made. What else the artefact consists of goes
+            beside it under the names by which the model knows it.
+        overwrite: replace another file of that name. One with the same content is left alone in any case.
+
+    Returns: the path, ready for `onnxruntime.InferenceSession`.
+
+    Raises:
+        UsageError: the task cannot be used; or the file exists with other content, or is the task's own model or data.
+        Unfit: the option can do nothing for the model.
+        OSError: the file cannot be written.
+    """
+    from weigh.compress.quantize._write import write_model
+
+    return write_model(task, option, Path(to), overwrite)

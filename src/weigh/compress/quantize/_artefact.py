@@ -9,44 +9,119 @@ import inspect
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from weigh.choice import content_digest
+from weigh.choice import Unfit, content_digest
 from weigh.compress.quantize import Calibration, Quantizer
-from weigh.compress.quantize._model import Model
+from weigh.compress.quantize._model import Model, reason
 from weigh.data import cache_folder
 
 NAME = "artefact.txt"
 
 
-def artefact(option: Quantizer, model: Model, calibration: Calibration) -> Path:
-    """The file that the option makes of the model; the model's own file where it changes nothing.
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """What an option made of a model.
 
-    It lies in the cache folder under a name made of everything that it depends on, and appears whole or not at all.
+    Attributes:
+        path: the .onnx file.
+        files: it, and every file that it cannot do without.
+        sha256: of the .onnx file, in hexadecimal digits.
     """
-    home = cache_folder() / "artefacts"
+
+    path: Path
+    files: tuple[Path, ...]
+    sha256: str
+
+    @property
+    def megabytes(self) -> float:
+        return sum(file.stat().st_size for file in self.files) / 1e6
+
+
+def artefact(option: Quantizer, model: Model, calibration: Calibration) -> Artefact:
+    """What the option makes of the model; the model's own file where it changes nothing.
+
+    It lies in the cache folder under a name made of everything that it depends on, and appears whole or not at all;
+    one that was damaged since, or deleted, is made again.
+
+    Raises:
+        Unfit: the option can do nothing for the model, or what it made cannot be loaded.
+        ValueError: the option wrote elsewhere than it was told.
+    """
+    home = artefacts()
     target = home / key(option, model, calibration)[7:39]
+    if found := _read(target):
+        return found
+    with _folder_in(home) as folder:
+        made = option.convert(model.path, calibration, folder)
+        if made.resolve() == model.path.resolve():
+            return Artefact(model.path, (model.path,), model.digest)
+        _need_loadable(made)
+        (folder / NAME).write_text(_listed(made, folder))
+        _publish(folder, target)
+    whole = _read(target)
+    assert whole is not None
+    return whole
+
+
+def artefacts() -> Path:
+    """The folder that keeps all of them; it can be deleted at any time."""
+    return cache_folder() / "artefacts"
+
+
+@contextmanager
+def _folder_in(home: Path) -> Iterator[Path]:
+    home.mkdir(parents=True, exist_ok=True)
+    folder = home / f".{uuid.uuid4().hex}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _need_loadable(made: Path) -> None:
+    from weigh.compress.quantize._session import load_errors, load_session
+
+    try:
+        load_session(made, threads=1)
+    except load_errors() as error:
+        why = reason(error).replace(str(made), "the new file")
+        raise Unfit(f"ONNX Runtime cannot load what came out: {why}") from None
+
+
+def _listed(made: Path, folder: Path) -> str:
+    """A line a file, as sha256sum writes them, the model first."""
+    if not made.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"the option wrote {made}, which lies outside the folder that it was given")
+    others = sorted(file for file in folder.rglob("*") if file.is_file() and not file.samefile(made))
+    paths = [made.resolve().relative_to(folder.resolve()), *(file.relative_to(folder) for file in others)]
+    return "".join(f"{digest(folder / path)}  {path.as_posix()}\n" for path in paths)
+
+
+def _read(target: Path) -> Artefact | None:
+    """The artefact in a folder; None where there is none, or not the one that was written."""
     if not (target / NAME).is_file():
-        home.mkdir(parents=True, exist_ok=True)
-        folder = home / f".{uuid.uuid4().hex}"
-        folder.mkdir()
-        try:
-            made = option.convert(model.path, calibration, folder)
-            if not made.resolve().is_relative_to(folder.resolve()):
-                return made
-            (folder / NAME).write_text(made.resolve().relative_to(folder.resolve()).as_posix())
-            _publish(folder, target)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    return target / (target / NAME).read_text()
+        return None
+    sums, names = zip(*(row.split("  ", 1) for row in (target / NAME).read_text().splitlines()))
+    files = tuple(target / name for name in names)
+    if any(not file.is_file() or digest(file) != known for file, known in zip(files, sums)):
+        return None
+    return Artefact(files[0], files, sums[0])
 
 
 def _publish(folder: Path, target: Path) -> None:
     """Move the folder to its place, unless another process was first."""
+    if target.exists() and _read(target) is None:
+        with _folder_in(target.parent) as rubbish:
+            os.rename(target, rubbish / target.name)
     try:
         os.rename(folder, target)
     except OSError:
-        if not (target / NAME).is_file():
+        if _read(target) is None:
             raise
 
 
@@ -61,7 +136,7 @@ def key(option: Quantizer, model: Model, calibration: Calibration) -> str:
             "model": model.digest,
             "option": [type(option).__qualname__, option.spec, option.model_dump(mode="json")],
             "code": [_code(Path(__file__).parent), _code(Path(inspect.getfile(type(option))))],
-            "calibration": data.hexdigest(),
+            "calibration": [data.hexdigest(), calibration.batch],
             "versions": [importlib.metadata.version(name) for name in ("onnx", "onnxruntime", "numpy")],
         }
     )
@@ -73,7 +148,7 @@ def _code(path: Path) -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def megabytes(path: Path) -> float:
-    """Size of an artefact: of a file, or of all files in a folder."""
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files) / 1e6
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from weigh.choice import Bench, Block, Blocks, Exhibit, UsageError, Values
-from weigh.compress.quantize import Calibration, Quantizer, QuantizeTask
+from weigh.compress.quantize import Quantizer, QuantizeTask
 from weigh.compress.quantize._answers import check_labels, read_outputs
-from weigh.compress.quantize._artefact import artefact, megabytes
-from weigh.compress.quantize._model import open_model
+from weigh.compress.quantize._artefact import Artefact, artefact
+from weigh.compress.quantize._model import open_model, reason
 from weigh.compress.quantize._rows import Rows, load_rows, whole
-from weigh.compress.quantize._session import Session
+from weigh.compress.quantize._session import Session, load_errors
+from weigh.compress.quantize._split import cut_rows, split_rows
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-FEWEST = 50
-SAMPLE = 1000
+SAMPLE = 200
 APART = 4
 
 
@@ -29,8 +28,7 @@ APART = 4
 class Subject:
     """One artefact; `times` keeps the runs of each block that this process measured, in ms."""
 
-    path: Path
-    size: float
+    made: Artefact
     times: dict[int, list[float]] = field(default_factory=dict)
 
 
@@ -54,6 +52,10 @@ class QuantizeBench(Bench):
     as long as it lives, which makes one of two equal models look faster; drawn anew in each round, that is noise like
     any other.
 
+    A pair of times is a pair of rounds: within a round the runs of one option follow one another, and options take
+    turns in random order. Turns after every run would pair no better: each model then finds its weights evicted from
+    the caches by the others, which is not how it will serve, and ratios of equal models spread wider.
+
     Raises:
         UsageError: the model or the rows cannot be used, or do not belong together.
     """
@@ -72,54 +74,25 @@ class QuantizeBench(Bench):
         rows = load_rows(task.data, task, self.model)
         assert rows.labels is not None
         labels = self.reader.truth(rows.labels if self.reader.kind == "value" else whole(rows.labels), task.label)
-        self.calibration, places = self._apart(rows)
-        self.rows, self.truth = Rows(rows.take(places), None), labels[places]
-        self.original = Session(self.model.path, self.reader.output, task.threads, self.model.batch)
+        self.split = split_rows(task, self.model, rows)
+        self.rows, self.truth = Rows(rows.take(self.split.judged), None), labels[self.split.judged]
+        self.original = self.load(self.model.path)
         self._try()
-        self._order = np.random.default_rng(seed).permutation(len(places))
-        self._cuts, self._blocks = _cuts(len(places), task)
+        self._order = np.random.default_rng(seed).permutation(len(self.rows))
+        self._cuts, self._blocks = cut_rows(len(self.rows), task)
         self._round: Round | None = None
-
-    def _apart(self, rows: Rows) -> tuple[Calibration, NDArray[np.intp]]:
-        """The calibration rows, and the places of the rows that are left to judge on."""
-        import numpy as np
-
-        wanted, apart = self.task.calibration_rows, self.task.calibration is not None
-        source = (
-            load_rows(self.task.calibration, self.task, self.model, labelled=False) if self.task.calibration else rows
-        )
-        mixed = np.random.default_rng(0).permutation(len(source))
-        chosen = np.sort(mixed[: min(wanted, len(source))])
-        left = np.arange(len(rows)) if apart else np.sort(mixed[wanted:])
-        if len(left) < FEWEST:
-            raise UsageError(
-                f"{self.task.data} has {len(rows)} rows; {0 if apart else wanted} of them for calibration leave "
-                f"{len(left)} to judge on, and {FEWEST} are the fewest: give more rows"
-                + ("" if apart or len(rows) < 2 * FEWEST else f", or calibration_rows={len(rows) // 10}")
-            )
-        if len(source) < (self.model.batch or 1):
-            raise UsageError(
-                f"{len(source)} calibration rows do not fill one batch of {self.model.batch}; give more rows"
-            )
-        return Calibration(source.take(chosen), self.model.batch), left
 
     def _try(self) -> None:
         """Run the original once, so that rows which do not fit it are found before the race."""
         import numpy as np
-        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
         some = np.arange(min(SAMPLE, len(self.rows)))
         try:
             raw = self.original.answer(self.rows.take(some))
-        except (InvalidArgument, Fail, RuntimeException) as error:
-            raise UsageError(
-                f"{self.task.model} cannot run on rows of {self.task.data}: {str(error).splitlines()[0]}"
-            ) from None
-        if not hasattr(raw, "shape") or len(raw) != len(some):
-            raise UsageError(
-                f"the output '{self.reader.output}' does not give one answer a row: {len(raw)} for {len(some)} rows; "
-                "name another: output=..."
-            )
+        except load_errors() as error:
+            raise UsageError(f"{self.task.model} cannot run on rows of {self.task.data}: {reason(error)}") from None
+        except ValueError as error:
+            raise UsageError(f"{error}; name another: output=...") from None
         check_labels(self.reader, raw, self.truth, self.truth[some], self.task.label)
 
     @property
@@ -127,16 +100,17 @@ class QuantizeBench(Bench):
         return self._blocks
 
     def prepare(self, option: Quantizer) -> Subject:
-        path = artefact(option, self.model, self.calibration)
-        self.load(path)
-        return Subject(path, megabytes(path))
+        made = artefact(option, self.model, self.split.calibration)
+        self.load(made.path)
+        return Subject(made)
 
     def load(self, path: Path) -> Session:
         """A fresh session."""
-        return Session(path, self.reader.output, self.task.threads, self.model.batch)
+        full = self.model.batch is not None
+        return Session(path, self.reader.output, self.task.threads, self.task.batch, full)
 
     def trial(self, subject: Subject, block: Block) -> Values:
-        shared, session = self._shared(block), self.load(subject.path)
+        shared, session = self._shared(block), self.load(subject.made.path)
         answers = self.reader.answers(session.answer(shared.feed))
         times = session.times(shared.timed, self.task.warmup, self.task.runs)
         subject.times[block.index] = times
@@ -145,7 +119,7 @@ class QuantizeBench(Bench):
             "p95": times[::APART],
             "accuracy": self.reader.match(answers, shared.truth).tolist(),
             "agreement": self.reader.match(answers, shared.original).tolist(),
-            "size": subject.size,
+            "size": subject.made.megabytes,
         }
 
     def _shared(self, block: Block) -> Round:
@@ -163,15 +137,3 @@ class QuantizeBench(Bench):
         from weigh.compress.quantize._exhibits import exhibits
 
         return exhibits(self, subjects)
-
-
-def _cuts(rows: int, task: QuantizeTask) -> tuple[NDArray[np.intp], Blocks]:
-    """Where each block's rows begin in the shuffled order, and how many blocks there are."""
-    import numpy as np
-
-    held = round(rows * task.held_back)
-    race = min(task.rounds, rows - held)
-    fresh = min(held, max(20, race // 4))
-    first = np.linspace(0, rows - held, race + 1).round().astype(np.intp)
-    last = np.linspace(rows - held, rows, fresh + 1).round().astype(np.intp)[1:]
-    return np.concatenate([first, last]), Blocks(race=race, fresh=fresh, population=rows)

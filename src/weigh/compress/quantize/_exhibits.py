@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 FEWEST = 12
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
-ROWS = 2000
+ROWS = 500
 
 
 def exhibits(bench: QuantizeBench, subjects: Mapping[str, Subject]) -> list[Exhibit]:
-    """A table of artefacts and the curves of their times."""
+    """A table of artefacts, the curves of their times, and where their files lie."""
     if not subjects:
         return []
     base = "none" if "none" in subjects else next(iter(subjects))
     if any(len(_shared(subject, subjects[base])) < FEWEST for subject in subjects.values()):
         _more_rounds(bench, subjects)
-    return [_table(bench, subjects, base), _curves(subjects)]
+    return [_table(bench, subjects, base), _curves(subjects), _files(subjects)]
 
 
 def _shared(subject: Subject, base: Subject) -> list[int]:
@@ -41,7 +41,7 @@ def _more_rounds(bench: QuantizeBench, subjects: Mapping[str, Subject]) -> None:
     for extra in range(FEWEST):
         feed = bench.rows.take(draw.integers(len(bench.rows), size=bench.task.batch))
         for name in mixer.sample(names, len(names)):
-            session = bench.load(subjects[name].path)
+            session = bench.load(subjects[name].made.path)
             subjects[name].times[-1 - extra] = session.times(feed, bench.task.warmup, bench.task.runs)
 
 
@@ -50,12 +50,14 @@ def _table(bench: QuantizeBench, subjects: Mapping[str, Subject], base: str) -> 
 
     feed = bench.rows.take(np.arange(min(ROWS, len(bench.rows))))
     original = bench.reader.answers(bench.original.answer(feed))
+    left_out = bench.split.left_out
     rows = []
     for name, subject in subjects.items():
-        agreed = bench.reader.match(bench.reader.answers(bench.load(subject.path).answer(feed)), original).mean()
-        size = subject.size / subjects[base].size
+        agreed = bench.reader.match(bench.reader.answers(bench.load(subject.made.path).answer(feed)), original).mean()
+        megabytes = subject.made.megabytes
+        size = megabytes / subjects[base].made.megabytes
         ratio, rounds = _ratio(subject, subjects[base])
-        rows.append((name, round(subject.size, 6), round(size, 3), *ratio, rounds, round(float(agreed), 4)))
+        rows.append((name, round(megabytes, 6), round(size, 3), *ratio, rounds, round(float(agreed), 4)))
     return Table(
         title="Artefacts",
         columns=(
@@ -70,7 +72,18 @@ def _table(bench: QuantizeBench, subjects: Mapping[str, Subject], base: str) -> 
         ),
         rows=tuple(rows),
         note=f"Time: median ratio over the rounds that timed both, batch of {bench.task.batch}, {bench.task.threads} "
-        f"thread(s), with a 95 % interval each. Agreement: share of {len(original):,} rows.",
+        f"thread(s), with a 95 % interval each. Agreement: share of {len(original):,} rows."
+        + (f" {left_out:,} rows repeat the inputs of calibration rows and judge nothing." if left_out else ""),
+    )
+
+
+def _files(subjects: Mapping[str, Subject]) -> Table:
+    return Table(
+        title="Files",
+        columns=("option", "sha256", "file"),
+        rows=tuple((name, subject.made.sha256, str(subject.made.path)) for name, subject in subjects.items()),
+        note="A cache keeps them, which may be emptied at any time; to keep one, byte by byte as it was measured: "
+        "weigh.compress.quantize.convert(task, option, 'chosen.onnx').",
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     import onnx
 
 QUANTIZABLE = "Conv, Gemm and MatMul"
+HINT = (
+    "Trees and linear models of ai.onnx.ml keep their numbers where no option of this choice reaches: train fewer or "
+    "shallower trees, or on fewer features"
+)
+GIVE_FLOATS = (
+    "FeatureVectorizer", "LinearRegressor", "Normalizer", "OneHotEncoder", "Scaler", "SVMRegressor",
+    "TreeEnsembleRegressor",
+)  # fmt: skip
 OPSET = 13
 REDUCE_RANGE: bool = Field(
     True,
@@ -59,8 +67,22 @@ def need_quantized(path: Path) -> Path:
 def _nothing(model: onnx.ModelProto) -> Unfit:
     return Unfit(
         f"nothing to quantize: int8 serves the constant float32 weights of {QUANTIZABLE}, and this graph has "
-        f"{operators(model.graph)}"
+        f"{operators(model.graph)}. {HINT}"
     )
+
+
+def typed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the types stated that onnx does not infer; without them, tools guess and write broken graphs."""
+    from onnx import TensorProto, helper, shape_inference
+
+    known = {value.name for value in shape_inference.infer_shapes(model).graph.value_info}
+    known |= {value.name for value in model.graph.output}
+    for node in model.graph.node:
+        if node.domain == "ai.onnx.ml" and node.op_type in GIVE_FLOATS:
+            for name in node.output:
+                if name not in known:
+                    model.graph.value_info.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    return model
 
 
 def prepared(model: Path, folder: Path) -> Path:
@@ -75,9 +97,11 @@ def prepared(model: Path, folder: Path) -> Path:
     original = onnx.load(model)
     if not weights(original, ("FLOAT",), dims=2):
         raise _nothing(original)
-    ready = folder / "prepared.onnx"
+    ready, stated = folder / "prepared.onnx", folder / "stated.onnx"
+    onnx.save(typed(original), stated)
     with quiet():
-        quant_pre_process(model, ready, skip_symbolic_shape=True)
+        quant_pre_process(stated, ready, skip_symbolic_shape=True)
+    stated.unlink()
     onnx.save(_flat_biases(_raised(onnx.load(ready))), ready)
     return ready
 
@@ -129,11 +153,13 @@ class Form:
     activations: str
 
 
-def static(model: Path, calibration: Calibration, folder: Path, form: Form, **extra: Any) -> Path:
-    """Static int8 in QDQ form, of a prepared model; `extra` goes to `quantize_static` as `extra_options`."""
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+def static(
+    model: Path, calibration: Calibration, folder: Path, form: Form, ranges: Mapping[str, tuple[Any, Any]] | None = None
+) -> Path:
+    """Static int8 in QDQ form, of a prepared model; `ranges` of activations in place of their least and greatest."""
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    method = CalibrationMethod[extra.pop("method", "MinMax")]
+    overrides = {name: [{"rmin": low, "rmax": high}] for name, (low, high) in (ranges or {}).items()}
     made = folder / "model.onnx"
     with quiet():
         quantize_static(
@@ -143,10 +169,9 @@ def static(model: Path, calibration: Calibration, folder: Path, form: Form, **ex
             quant_format=QuantFormat.QDQ,
             per_channel=form.per_channel,
             reduce_range=form.reduce_range,
-            calibrate_method=method,
             activation_type=QuantType.QUInt8 if form.activations == "uint8" else QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            extra_options=extra,
+            extra_options={"TensorQuantOverrides": overrides},
         )
     model.unlink()
     return need_quantized(made)

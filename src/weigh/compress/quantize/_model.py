@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -47,8 +48,7 @@ class Model:
     @property
     def batch(self) -> int | None:
         """The number of rows that the model insists on; None where any will do."""
-        fixed = {port.shape[0] for port in self.inputs if port.shape}
-        return next(iter(fixed)) if len(fixed) == 1 else None
+        return next((port.shape[0] for port in self.inputs if port.shape and port.shape[0] is not None), None)
 
 
 def open_model(path: Path) -> Model:
@@ -56,25 +56,34 @@ def open_model(path: Path) -> Model:
 
     Raises:
         UsageError: it is no ONNX model (the text names what it looks like), it is damaged, it keeps its weights
-            elsewhere, or ONNX Runtime cannot load it.
+            elsewhere, ONNX Runtime cannot load it, or its inputs insist on different numbers of rows.
     """
     import onnxruntime
-    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
-    from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Missing
 
-    from weigh.compress.quantize._session import load_session
+    from weigh.compress.quantize._session import load_errors, load_session
 
     content = _content(path)
     _check(path, content)
     try:
         session = load_session(path, threads=1)
-    except (InvalidGraph, InvalidProtobuf, Fail, Missing) as error:
+    except load_errors() as error:
         raise UsageError(
-            f"{path} is an ONNX model that ONNX Runtime {onnxruntime.__version__} cannot load: {_line(error)}; "
+            f"{path} is an ONNX model that ONNX Runtime {onnxruntime.__version__} cannot load: {reason(error)}; "
             "export it again for an opset that this version knows"
         ) from None
     inputs, outputs = ([_port(one) for one in ports] for ports in (session.get_inputs(), session.get_outputs()))
+    _need_one_batch(path, inputs)
     return Model(path, hashlib.sha256(content).hexdigest(), tuple(inputs), tuple(outputs))
+
+
+def _need_one_batch(path: Path, inputs: Sequence[Port]) -> None:
+    fixed = {port.name: port.shape[0] for port in inputs if port.shape and port.shape[0] is not None}
+    if len(set(fixed.values())) > 1:
+        sizes = ", ".join(f"'{name}' {size}" for name, size in fixed.items())
+        raise UsageError(
+            f"the inputs of {path} insist on different numbers of rows ({sizes}), but a row has one value of each; "
+            "export the model with the first dimension of its inputs free"
+        )
 
 
 def _content(path: Path) -> bytes:
@@ -99,7 +108,7 @@ def _check(path: Path, content: bytes) -> None:
             onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError) as error:
         raise UsageError(
-            f"model={path} is no ONNX model: it looks like {_looks_like(content)} ({_line(error)}); export the model "
+            f"model={path} is no ONNX model: it looks like {_looks_like(content)} ({reason(error)}); export the model "
             "to ONNX first (skl2onnx, torch.onnx.export, tf2onnx), or copy the file again"
         ) from None
     if external:
@@ -128,7 +137,8 @@ def _port(one: object) -> Port:
     return Port(one.name, one.type, shape)  # type: ignore[attr-defined]
 
 
-def _line(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """The first line of what an error says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
 
 

@@ -44,7 +44,7 @@ class Jitter(Quantizer):
     needs: ClassVar[Needs] = NEEDS
 
     seed: int = Field(1, description="seed of the noise")
-    noise: float = Field(0.001, ge=0, description="standard deviation of the noise, as a share of the weights'")
+    noise: float = Field(0.03, ge=0, description="standard deviation of the noise, as a share of the weights'")
 
     def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
         import numpy as np

@@ -1,16 +1,18 @@
-"""Activation ranges by least loss of information (Kullback-Leibler divergence).
+"""Activation ranges: by the share of values within, or by least loss of information (Kullback-Leibler divergence).
 
 ONNX Runtime's own entropy calibration has as many bins as levels by default, so that it clips nothing (its issue 9597),
-and takes seconds a tensor with more; its histograms are used here, its search is not.
+and takes seconds a tensor with more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from weigh.compress.quantize import Calibration
-from weigh.compress.quantize._graph import quiet, reader
+from weigh.compress.quantize._graph import quiet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,23 +22,78 @@ BINS = 4096
 FEWEST = 10
 
 
-def entropy_ranges(model: Path, calibration: Calibration, folder: Path) -> dict[str, tuple[Any, Any]]:
-    """The range of every float activation of the model, as numpy float32 numbers, by tensor name."""
+Ranges: TypeAlias = "dict[str, tuple[np.float32, np.float32]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """What an activation was over all calibration rows; `counts` has shape (bins,), `edges` (bins + 1,)."""
+
+    counts: NDArray[np.int64]
+    edges: NDArray[np.float64]
+    least: float
+    greatest: float
+
+
+def entropy_ranges(model: Path, calibration: Calibration, folder: Path) -> Ranges:
+    """The range of every float activation of the model that loses least information, by tensor name."""
+    ranges = {}
+    for name, one in histograms(model, calibration, folder).items():
+        most = clip_at(one.counts, one.edges, levels=256 if one.least >= 0 or one.greatest <= 0 else 128)
+        ranges[name] = _within(one, -most, most)
+    return ranges
+
+
+def percentile_ranges(model: Path, calibration: Calibration, folder: Path, percentile: float) -> Ranges:
+    """The range of every float activation of the model that holds so many percent of its values, by tensor name."""
     import numpy as np
+
+    tail = (100 - percentile) / 200
+    ranges = {}
+    for name, one in histograms(model, calibration, folder).items():
+        share = np.cumsum(one.counts) / one.counts.sum()
+        first, last = np.searchsorted(share, (tail, 1 - tail))
+        ranges[name] = _within(one, one.edges[first], one.edges[last + 1])
+    return ranges
+
+
+def _within(one: Histogram, low: float, high: float) -> tuple[np.float32, np.float32]:
+    import numpy as np
+
+    return np.float32(max(one.least, low)), np.float32(min(one.greatest, high))
+
+
+def histograms(model: Path, calibration: Calibration, folder: Path) -> dict[str, Histogram]:
+    """Every float activation over the calibration rows: one pass for how far they go, one to count.
+
+    ONNX Runtime's calibrators keep all activations of all rows until they count, or let the bins grow without bound.
+    """
+    import numpy as np
+
+    ends: dict[str, tuple[float, float]] = {}
+    for name, values in _activations(model, calibration, folder):
+        least, greatest = ends.get(name, (np.inf, -np.inf))
+        ends[name] = min(least, float(values.min())), max(greatest, float(values.max()))
+    most = {name: max(-low, high) or 1.0 for name, (low, high) in ends.items()}
+    counts = {name: np.zeros(BINS, np.int64) for name in ends}
+    for name, values in _activations(model, calibration, folder):
+        counts[name] += np.histogram(values, BINS, (-most[name], most[name]))[0]
+    return {name: Histogram(counts[name], np.linspace(-most[name], most[name], BINS + 1), *ends[name]) for name in ends}
+
+
+def _activations(model: Path, calibration: Calibration, folder: Path) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Each activation of each batch, by tensor name."""
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
 
     augmented = folder / "augmented.onnx"
     with quiet():
-        calibrator = create_calibrator(
-            model, None, str(augmented), calibrate_method=CalibrationMethod.Entropy, extra_options={"num_bins": BINS}
-        )
-        calibrator.collect_data(reader(calibration))
+        calibrator = create_calibrator(model, None, str(augmented), calibrate_method=CalibrationMethod.Entropy)
     augmented.unlink()
-    ranges = {}
-    for name, (counts, edges, least, greatest, *_) in calibrator.collector.get_histogram_dict().items():
-        most = clip_at(counts, edges, levels=256 if least >= 0 or greatest <= 0 else 128)
-        ranges[name] = (np.float32(max(least, -most)), np.float32(min(greatest, most)))
-    return ranges
+    names = sorted(calibrator.tensors_to_calibrate)
+    for feed in calibration.batches():
+        for name, values in zip(names, calibrator.infer_session.run(names, feed)):
+            if values.size:
+                yield name, values
 
 
 def clip_at(counts: NDArray[Any], edges: NDArray[Any], levels: int) -> float:

@@ -55,6 +55,11 @@ def load_rows(path: Path, task: QuantizeTask, model: Model, labelled: bool = Tru
     rows = read(path, task, model, labelled)
     for name, values in rows.feeds.items():
         _need_numbers(path, name, values)
+        if len(values) != len(rows):
+            raise UsageError(
+                f"{path}: the input '{name}' has {len(values)} values for {len(rows)} rows; give one value a row, "
+                "repeated where all rows share it"
+            )
     if rows.labels is not None:
         _need_labels(task.label, rows)
     return rows
@@ -142,6 +147,11 @@ def _shaped(values: NDArray[Any], port: Port, path: Path) -> NDArray[Any]:
         raise UsageError(
             f"the input '{port.name}' takes {_drawn(port.shape)}, but {path} holds {_drawn(values.shape)}; reshape the "
             "array, or take the model that belongs to it"
+        )
+    if values.ndim == 0:
+        raise UsageError(
+            f"the input '{port.name}' is a single number in {path}, but each row needs its own; make it a "
+            " constant of the model, or give one value a row"
         )
     return _typed(values, port, path)
 

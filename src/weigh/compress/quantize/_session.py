@@ -38,6 +38,14 @@ def load_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     return session
 
 
+def load_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises for a file that it cannot load, or a feed that it cannot take."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
+    return (*(getattr(state, name) for name in names), state.RuntimeException)
+
+
 class Session:
     """One model file, ready to run.
 
@@ -45,26 +53,40 @@ class Session:
         path: the .onnx file.
         output: the output to ask for.
         threads: threads of one run.
-        fixed: the number of rows that the model insists on, None where any will do.
+        batch: rows of one run: as many as will be served, since int8_dynamic answers a row otherwise in other company,
+            and since memory grows with them.
+        full: the model takes exactly `batch` rows, never fewer.
     """
 
-    def __init__(self, path: Path, output: str, threads: int, fixed: int | None = None) -> None:
+    def __init__(self, path: Path, output: str, threads: int, batch: int, full: bool = False) -> None:
         self._session = load_session(path, threads)
         self._wanted = [output]
-        self._fixed = fixed
+        self._batch, self._full = batch, full
 
-    def answer(self, feed: Feed) -> Any:
-        """The output for all rows of the feed, rows first."""
+    def answer(self, feed: Feed) -> NDArray[Any]:
+        """The output for all rows of the feed, rows first.
+
+        Raises:
+            ValueError: the output has not one answer a row.
+        """
         import numpy as np
 
         rows = len(next(iter(feed.values())))
-        if self._fixed is None or rows == self._fixed:
-            return self._session.run(self._wanted, feed)[0]
-        parts = []
-        for start in range(0, rows, self._fixed):
-            places = np.minimum(np.arange(start, start + self._fixed), rows - 1)
-            parts.append(self._session.run(self._wanted, {name: values[places] for name, values in feed.items()})[0])
-        return np.concatenate(parts)[:rows]
+        return np.concatenate([self._part(feed, start, rows) for start in range(0, rows, self._batch)])
+
+    def _part(self, feed: Feed, start: int, rows: int) -> NDArray[Any]:
+        import numpy as np
+
+        stop = min(start + self._batch, rows)
+        places = np.minimum(np.arange(start, start + self._batch), rows - 1) if self._full else slice(start, stop)
+        part = self._session.run(self._wanted, {name: values[places] for name, values in feed.items()})[0]
+        asked = self._batch if self._full else stop - start
+        if not isinstance(part, np.ndarray) or part.shape[:1] != (asked,):
+            has = f"the shape {part.shape}" if isinstance(part, np.ndarray) else f"a {type(part).__name__}"
+            raise ValueError(
+                f"the output '{self._wanted[0]}' is no array with one answer a row: {has} for {asked} rows"
+            )
+        return part[: stop - start]
 
     def times(self, feed: Feed, warmup: int, runs: int) -> list[float]:
         """Milliseconds of each of `runs` runs, one after another, after `warmup` that do not count."""

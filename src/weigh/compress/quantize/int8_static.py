@@ -9,7 +9,7 @@ from pydantic import Field
 from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._graph import REDUCE_RANGE, Form, prepared, static
-from weigh.compress.quantize._ranges import entropy_ranges
+from weigh.compress.quantize._ranges import entropy_ranges, percentile_ranges
 
 
 @final
@@ -46,13 +46,11 @@ class Int8Static(Quantizer):
 
     def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
         ready = prepared(model, folder)
-        extra: dict[str, Any] = {}
-        if self.calibration == "percentile":
-            extra = {"method": "Percentile", "CalibPercentile": self.percentile, "CalibTensorRangeSymmetric": False}
-        if self.calibration == "entropy":
-            ranges = entropy_ranges(ready, calibration, folder)
-            extra = {
-                "TensorQuantOverrides": {name: [{"rmin": low, "rmax": high}] for name, (low, high) in ranges.items()}
-            }
         form = Form(per_channel=False, reduce_range=self.reduce_range, activations=self.activations)
-        return static(ready, calibration, folder, form, **extra)
+        if self.calibration == "percentile":
+            return static(
+                ready, calibration, folder, form, percentile_ranges(ready, calibration, folder, self.percentile)
+            )
+        if self.calibration == "entropy":
+            return static(ready, calibration, folder, form, entropy_ranges(ready, calibration, folder))
+        return static(ready, calibration, folder, form)
