@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from weigh.choice import Exhibit, Measure
+from weigh.choice import Table as ExhibitTable
+from weigh.columns import Column, beside, exhibit, grid
+from weigh.columns import table as table
+from weigh.commands import folded, typed
 from weigh.decision import Check, Decision, Estimate, Lock, Outcome, Standing
+from weigh.scale.figures import ends as ends
+from weigh.scale.figures import number as number
+from weigh.scale.figures import with_unit
 
 ORDER: tuple[Outcome, ...] = ("chosen", "leading", "tied", "undecided", "dominated", "violates", "failed")
 STYLES = {
@@ -30,12 +38,13 @@ _PLAIN_WIDTH = 100
 
 
 class Footing(NamedTuple):
-    """Where a decision is kept, and what to type next."""
+    """Where a decision is kept, and what to type to take it again, in which folder."""
 
     id: str
     record: str
     ledger: str
     again: str
+    folder: str = ""
 
 
 def console(error: bool = False) -> Console:
@@ -56,26 +65,6 @@ def put(on: Console, what: RenderableType) -> None:
         on.print(line.rstrip(), soft_wrap=True)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> Table:
-    """A table with a head and no frame; its first column is never folded."""
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for index, column in enumerate(columns):
-        made.add_column(column, overflow="fold", no_wrap=index == 0, ratio=None)
-    for row in rows:
-        made.add_row(*row)
-    return made
-
-
-def grid(rows: Iterable[Sequence[RenderableType]]) -> Table:
-    """Rows without a head: the first column stays on one line, the last folds."""
-    made = Table.grid(padding=(0, 2))
-    made.add_column(no_wrap=True)
-    made.add_column(overflow="fold")
-    for row in rows:
-        made.add_row(*row)
-    return made
-
-
 def sections(on: Console, parts: Iterable[tuple[str, Sequence[str]]]) -> None:
     """Headings with lines under them."""
     for title, items in parts:
@@ -84,23 +73,7 @@ def sections(on: Console, parts: Iterable[tuple[str, Sequence[str]]]) -> None:
             put(on, Padding(Text(item), (0, 0, 0, 2)))
 
 
-# numbers
-
-
-def number(value: float | None, width: float = 0.0) -> str:
-    """A number with as many digits as an interval of that width supports; four where there is none.
-
-    >>> number(0.94213, 0.014), number(1234567.0), number(0.00001234), number(None)
-    ('0.942', '1,234,567', '1.234e-05', '?')
-    """
-    if value is None:
-        return "?"
-    if width > 0 and 1e-4 < width < 1e7 and abs(value) < 1e7:
-        digits = max(0, 1 - math.floor(math.log10(width)))
-        return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no minus before a zero
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+# figures
 
 
 def interval(value: Estimate, percent: bool = False) -> str:
@@ -115,35 +88,56 @@ def interval(value: Estimate, percent: bool = False) -> str:
     return ends(value.estimate, value.low, value.high, percent)
 
 
-def ends(middle: float | None, low: float | None, high: float | None, percent: bool = False) -> str:
-    """The text of `interval`, from its three numbers; an end that is None or infinite is not known."""
-    factor, sign = (100.0, "%") if percent else (1.0, "")
-    middle, low, high = (None if x is None or not math.isfinite(x) else x * factor for x in (middle, low, high))
-    if middle is None and low is None and high is None:
-        return "not known"
-    if low == high is not None:
-        return number(middle) + sign
-    width = high - low if low is not None and high is not None else 0.0
-    bounds = ", ".join("?" if end is None else number(end, width) + sign for end in (low, high))
-    return f"{number(middle, width)}{sign} [{bounds}]"
+def known(measure: Measure, value: Estimate, compared: bool = False) -> Estimate:
+    """The estimate without the ends that say nothing: an interval as wide as a mean's whole range (or difference's)."""
+    span = measure.high - measure.low
+    low, high = (-span, span) if compared else (measure.low, measure.high)
+    if measure.kind != "mean" or value.low is None or value.high is None or value.low > low or value.high < high:
+        return value
+    return value.model_copy(update={"low": None, "high": None})
+
+
+def level(measure: Measure, value: Estimate) -> str:
+    """What was measured of an option, as it stands in a table under the measure's name and unit."""
+    return interval(known(measure, value))
+
+
+def versus(measure: Measure, value: Estimate) -> str:
+    """An option against the baseline: a ratio for times and quantiles, else a difference."""
+    if measure.kind in ("time", "quantile"):
+        return f"{interval(value)} times"
+    return f"a difference of {with_unit(interval(known(measure, value, compared=True)), measure.unit)}"
 
 
 def gain(lock: Lock, value: Estimate, flip: bool = False) -> str:
     """How much better one option is than another in the objective: in its unit; in percent for times and quantiles."""
+    measure = lock.measure(lock.objective)
+    value = known(measure, value, compared=True)
     if flip:
         middle, low, high = (None if x is None else -x for x in (value.estimate, value.high, value.low))
         value = value.model_copy(update={"estimate": middle, "low": low, "high": high})
-    measure = lock.measure(lock.objective)
     percent = measure.kind in ("time", "quantile")
-    return interval(value, percent) + ("" if percent else f" {measure.unit}")
+    return interval(value, percent) if percent else with_unit(interval(value), measure.unit)
+
+
+def head(measure: Measure) -> str:
+    """A measure's name with its unit, over a column.
+
+    >>> head(Measure(name="power", unit="of drifts", better="higher", kind="mean", meaning=""))
+    'power (share of drifts)'
+    """
+    unit = f"share {measure.unit}" if measure.unit.startswith("of ") else measure.unit
+    return f"{measure.name} ({unit})" if unit else measure.name
 
 
 def seconds(value: float) -> str:
     """A length of time, roughly.
 
-    >>> seconds(0.004), seconds(75), seconds(7300)
-    ('4 ms', '75 s', '2 h 2 min')
+    >>> seconds(0.00004), seconds(0.004), seconds(75), seconds(7300)
+    ('40 µs', '4 ms', '75 s', '2 h 2 min')
     """
+    if 0 < value < 1e-3:
+        return f"{value * 1e6:.0f} µs"
     if value < 1:
         return f"{value * 1e3:.0f} ms"
     if value < 120:
@@ -151,6 +145,39 @@ def seconds(value: float) -> str:
     if value < 7200:
         return f"{value / 60:.0f} min"
     return f"{value // 3600:.0f} h {value % 3600 / 60:.0f} min"
+
+
+def count(of: int, noun: str) -> str:
+    """A number of things: ``1 block``, ``1,200 blocks``."""
+    return f"{of:,} {noun}{'' if of == 1 else 's'}"
+
+
+def bounded(lock: Lock, constraint: str) -> str:
+    """A constraint as it was typed, with the unit of its bound where it has a short one."""
+    one = next((c for c in lock.constraints if str(c) == constraint), None)
+    unit = "" if one is None or one.relative == "ratio" else lock.measure(one.measure).unit
+    return f"{constraint} {unit}" if re.fullmatch(r"[A-Za-zµ%]{1,3}", unit) else constraint
+
+
+def check(lock: Lock, one: Check) -> str:
+    """A constraint, whether it is met, and the interval of what it bounds."""
+    words = {True: "met", False: "broken", None: "not known yet"}
+    bound = next(c for c in lock.constraints if str(c) == one.constraint)
+    what = {"ratio": "the ratio", "difference": "the difference", "": "it"}[bound.relative]
+    measure = lock.measure(bound.measure)
+    text = interval(known(measure, one.interval, compared=bool(bound.relative)))
+    text = text if bound.relative == "ratio" else with_unit(text, measure.unit)
+    return f"{bounded(lock, one.constraint)}: {words[one.met]}, {what} is {text}"
+
+
+def left(made: Decision, standing: Standing) -> str:
+    """When an option left the race; empty for one that did not."""
+    if standing.dropped_at is None:
+        return ""
+    blocks = standing.dropped_at + 1
+    if standing.outcome == "failed":
+        return f"in block {blocks:,}"
+    return f"{'when the race ended, ' if blocks >= made.blocks else ''}after {count(blocks, 'block')}"
 
 
 # a decision
@@ -161,16 +188,24 @@ def answer(on: Console, made: Decision) -> None:
     on.print(Text(made.answer, "bold"), soft_wrap=not on.is_terminal)
 
 
-def decision(on: Console, lock: Lock, made: Decision, footing: Footing) -> None:
-    """A decision: the answer, the options with what was measured, why, how sure, and where it is kept."""
+def decision(on: Console, lock: Lock, made: Decision, footing: Footing, exhibits: Sequence[Exhibit] = ()) -> None:
+    """A decision: the answer, what was measured, what always goes with it, why, how sure, and where it is kept."""
     answer(on, made)
-    note = f"\nWhat was measured (every interval holds at {1 - made.alpha:.0%}, whenever one looks)"
+    note = f"\nWhat was measured (every interval holds at {100 - 100 * made.alpha:.4g}%, whenever one looks)"
     parts: list[RenderableType] = [Text(note, "bold")]
     for one in measured(lock, made, on.width):
         parts += [one, Text()]
-    put(on, Group(*parts, Text("Why", "bold"), reasons(made, on.width), Text(), _footer(made, footing)))
-    on.print(Text("\nThe same run again:", "bold"))
-    on.print(f"  {footing.again}", soft_wrap=True)
+    for each in always(exhibits):
+        parts += [*exhibit(each, on.width), Text()]
+    put(on, Group(*parts, Text("Why", "bold"), reasons(lock, made, on.width), Text(), _footer(lock, made, footing)))
+    where = f", {footing.folder}" if footing.folder else ""
+    on.print(Text(f"\nThe same run again{where}:", "bold"))
+    on.print("  " + folded(footing.again, on.width - 4).replace("\n", "\n  "), soft_wrap=True)
+
+
+def always(exhibits: Sequence[Exhibit]) -> list[ExhibitTable]:
+    """The tables that belong to the answer."""
+    return [one for one in exhibits if isinstance(one, ExhibitTable) and one.always]
 
 
 def ordered(lock: Lock, made: Decision) -> list[Standing]:
@@ -188,30 +223,19 @@ def ordered(lock: Lock, made: Decision) -> list[Standing]:
 def measured(lock: Lock, made: Decision, width: int) -> list[Table]:
     """What was measured of every option, the measures that matter first, in as many tables as the width asks for."""
     standings = ordered(lock, made)
-    names = _by_weight(lock)
-    cells = {name: [interval(s.measured[name]) if name in s.measured else "" for s in standings] for name in names}
-    heads = {name: f"{name} ({unit})" if (unit := lock.measure(name).unit) else name for name in names}
-    widths = {name: max(len(text) for text in (*cells[name], *heads[name].split())) + 3 for name in names}
-    options = [name_of(standing, width) for standing in standings]
-    first = max(len(line) for text in options for line in text.plain.splitlines())
-    tables: list[Table] = []
-    for group in _packed(names, widths, width - first - 14, width - first):
-        outcome = [] if tables else ["outcome"]
-        made_table = table(["option", *outcome], [])
-        for name in group:
-            made_table.add_column(heads[name], max_width=max(widths[name], 8))
-        for row, standing in enumerate(standings):
-            style = STYLES[standing.outcome]
-            head = [options[row], *([Text(standing.outcome, style)] if outcome else [])]
-            made_table.add_row(*head, *(Text(cells[name][row], style) for name in group))
-        tables.append(made_table)
-    return tables
+    styles = [STYLES[standing.outcome] for standing in standings]
+    columns = [Column("outcome", [Text(s.outcome, style) for s, style in zip(standings, styles, strict=True)])]
+    for name in _by_weight(lock):
+        measure = lock.measure(name)
+        texts = [level(measure, s.measured[name]) if name in s.measured else "" for s in standings]
+        columns.append(Column(head(measure), [Text(*cell) for cell in zip(texts, styles, strict=True)]))
+    return beside(Column("option", [name_of(standing, width) for standing in standings]), columns, width)
 
 
 def name_of(standing: Standing, width: int) -> Text:
     """An option in its outcome's colour, on two lines where it would take much of the width."""
     text = standing.option
-    if len(text) > 2 * width // 5:
+    if len(text) > width // 4:
         text = text.replace(":", ":\n  ", 1).replace(",", ",\n  ")
     return Text(text, STYLES[standing.outcome])
 
@@ -221,57 +245,39 @@ def _by_weight(lock: Lock) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def _packed(names: Sequence[str], widths: dict[str, int], first_room: int, room: int) -> list[list[str]]:
-    groups: list[list[str]] = []
-    left = 0
-    for name in names:
-        if not groups or widths[name] > left:
-            left = room if groups else first_room
-            groups.append([])
-        groups[-1].append(name)
-        left -= widths[name]
-    return groups
-
-
-def reasons(made: Decision, width: int) -> Table:
+def reasons(lock: Lock, made: Decision, width: int) -> Table:
     """Why each option was chosen or not."""
     made_table = table(["option"], [])
     made_table.add_column("blocks", justify="right")
     made_table.add_column("why")
-    for standing in sorted(made.standings, key=lambda s: (ORDER.index(s.outcome), -(s.dropped_at or 0))):
+    for standing in ordered(lock, made):
         made_table.add_row(name_of(standing, width), f"{standing.blocks:,}", standing.why)
     return made_table
 
 
-def _footer(made: Decision, footing: Footing) -> RenderableType:
+def _footer(lock: Lock, made: Decision, footing: Footing) -> RenderableType:
     saved = f" of {made.exhaustive:,} that measuring everything takes" if made.exhaustive > made.measurements else ""
-    rows = [("Constraint", check) for check in _chosen_checks(made)]
-    rows.append(("Confirmation", _confirmation(made)))
-    rows.append(("Measured", f"{made.measurements:,} trials{saved}, on {made.blocks:,} blocks"))
+    rows = [("Constraint", check) for check in _chosen_checks(lock, made)]
+    rows += [("Confirmation", _confirmation(made))] if made.chosen else []
+    rows.append(("Measured", f"{count(made.measurements, 'trial')}{saved}, on {count(made.blocks, 'block')}"))
     none = ["none: every interval here holds for finite samples"]
     rows += [("Approximation", text) for text in approximations(made) or none]
     rows += [("Record", footing.record)] if footing.record else []
     rows.append(("Evidence", f"{footing.ledger} (decision {footing.id})"))
-    rows.append(("Next", f"weigh explain {footing.id}    weigh report {footing.id}"))
-    return grid([(Text(name, "bold"), value) for name, value in rows])
+    rows += [("Next", typed(verb, footing.id, ledger=footing.ledger)) for verb in ("explain", "report")]
+    heads = [name if not i or rows[i - 1][0] != name else "" for i, (name, _) in enumerate(rows)]
+    return grid([(Text(name, "bold"), value) for name, (_, value) in zip(heads, rows, strict=True)])
 
 
-def _chosen_checks(made: Decision) -> list[str]:
+def _chosen_checks(lock: Lock, made: Decision) -> list[str]:
     if made.chosen is None:
-        return list(made.constraints)
-    return [check(one) for one in made.standing(made.chosen).checks]
-
-
-def check(one: Check) -> str:
-    """A constraint, whether it is met, and the interval of what it bounds."""
-    words = {True: "met", False: "broken", None: "not known yet"}
-    what = "the ratio" if "* baseline" in one.constraint else "the difference" if "baseline" in one.constraint else "it"
-    return f"{one.constraint}: {words[one.met]}, {what} is {interval(one.interval)}"
+        return [bounded(lock, text) for text in made.constraints]
+    return [check(lock, one) for one in made.standing(made.chosen).checks]
 
 
 def _confirmation(made: Decision) -> str:
-    count = f" ({made.confirmation.blocks:,} blocks)" if made.confirmation.blocks else ""
-    return f"{made.confirmation.status}: {made.confirmation.text}{count}"
+    blocks = f" ({count(made.confirmation.blocks, 'block')})" if made.confirmation.blocks else ""
+    return f"{made.confirmation.status}: {made.confirmation.text}{blocks}"
 
 
 def approximations(made: Decision, every: bool = False) -> list[str]:

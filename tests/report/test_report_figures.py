@@ -16,7 +16,7 @@ from weigh.decision import Check, Constraint, Estimate
 from weigh.evidence import Evidence
 from weigh.report.canvas import Sheet, drawing, mark_labels, round_numbers, shortened, text_width, wrapped
 from weigh.report.curves import picture
-from weigh.report.facts import as_text, figure_columns
+from weigh.report.facts import as_shown
 from weigh.report.forest import Bound, Row, forest
 from weigh.report.history import _follow, _questions
 from weigh.report.margins import _text
@@ -234,9 +234,11 @@ def test_the_bound_that_is_named_would_change_the_verdict(
 
 
 def test_cells_and_columns_of_numbers():
-    assert [as_text(x) for x in (None, 3, 1234567, 0.43874, "a")] == ["–", "3", "1,234,567", "0.4387", "a"]
-    table = Table(title="t", columns=("a", "b", "c"), rows=(("x", 1, None), ("y", None, None)))
-    assert figure_columns(table) == [False, True, False]
+    rows = (("x", 1, None, 2.0, 1.0, 3.5), ("y", 1234567, None, 20.0, None, None))
+    shown, figures = as_shown(Table(title="t", columns=("a", "b", "c", "d", "low", "high"), rows=rows))
+    assert shown.columns == ("a", "b", "c", "d")
+    assert shown.rows == (("x", "1", "–", "2.0 [1.0, 3.5]"), ("y", "1,234,567", "–", "20"))
+    assert figures == [False, True, True, True]
 
 
 def test_options_that_break_a_constraint_are_not_on_the_front(told, page):

@@ -12,10 +12,12 @@ import story
 from reading import Reader
 
 from weigh.choice import Curves, Line, Table, UsageError
-from weigh.decision import Decision
+from weigh.commands import folded, folder
+from weigh.decision import Constraint, Decision, judge
 from weigh.ledger import Ledger, LedgerError
 from weigh.record import command
 from weigh.report import Step, decision_page, journey_page, write_page
+from weigh.report.margins import margins
 
 
 def test_the_answer_comes_first_and_every_option_constraint_and_the_command_are_there(told, page):
@@ -32,7 +34,9 @@ def test_the_answer_comes_first_and_every_option_constraint_and_the_command_are_
         assert word in text
     shown = re.search(r"<pre>(weigh decide.*?)</pre>", page, re.DOTALL)
     assert shown is not None
-    assert shlex.split(Reader(shown[0]).text.replace("\\ ", "")) == shlex.split(command(ledger.lock(decision.lock)))
+    assert shlex.split(Reader(shown[0]).text.replace("\\ ", "")) == shlex.split(
+        command(ledger.lock(decision.lock), ledger.where, None)
+    )
 
 
 def test_figures_of_the_decision_are_those_of_the_ledger(told, page):
@@ -69,7 +73,7 @@ def test_pages_are_well_formed_and_no_id_is_given_twice(page, journey):
 
 def test_every_picture_has_a_name_and_words(page, journey):
     for html in (page, journey):
-        svgs = re.findall(r"<svg .*?</svg>", html, re.DOTALL)
+        svgs = re.findall(r"<svg (?!class=.key).*?</svg>", html, re.DOTALL)
         assert len(svgs) >= 6
         for svg in svgs:
             assert re.search(r"<title id=[^>]+>[^<]+</title><desc id=[^>]+>[^<]+</desc>", svg)
@@ -109,13 +113,14 @@ def test_no_option_meets_the_constraint(tmp_path: Path):
     )
     assert decision.verdict == "none"
     text = shown(ledger, decision)
-    assert "no option will do" in text and "not measured again" in text and "or looser" in text
+    assert "no option will do" in text and "none to measure again" in text and "or looser" in text
 
 
 def test_not_enough_evidence_says_how_much_more(tmp_path: Path):
     ledger, decision = judged(
-        tmp_path, {"a": (2, 0.8, 9), "b": (3, 0.81, 8)}, require=("accuracy >= 0.77",), blocks={"race": 4, "fresh": 0}
-    )
+        tmp_path, {"a": (2, 0.8, 9), "b": (3, 0.81, 8)}, require=("accuracy >= 0.77",), blocks={"race": 4, "fresh": 0},
+        objective="accuracy",
+    )  # fmt: skip
     assert decision.verdict == "undecided" and decision.more_blocks
     text = shown(ledger, decision)
     assert "not enough evidence" in text and f"{decision.more_blocks:,} more blocks would settle it" in text
@@ -168,7 +173,7 @@ def test_one_option_and_exact_measures_only(tmp_path: Path):
 def test_ends_that_are_not_known_are_said_and_drawn(tmp_path: Path):
     ledger, decision = judged(tmp_path, {"a": (2, 0.8, 9), "b": (9, 0.8, 8)}, blocks={"race": 3, "fresh": 0})
     assert decision.standing("a").measured["latency"].high is None
-    assert "[?, ?]" in shown(ledger, decision)
+    assert "(no interval yet)" in shown(ledger, decision)
 
 
 HOSTILE = "<script>alert(1)</script>:x='\"><img src=x onerror=alert(2)>&amp;$x^2$"
@@ -234,3 +239,59 @@ def test_values_drawn_for_the_story_are_what_they_claim():
     values = [story.model_values((2.0, 0.9, 5.0))(np.random.default_rng(i)) for i in range(300)]
     assert abs(np.median([v["latency"] for v in values]) - 2.0) < 0.05
     assert abs(np.mean([v["accuracy"] for v in values]) - 0.9) < 0.02
+
+
+def test_what_would_be_chosen_with_another_bound_is_what_a_race_says(told):
+    """The verdict that the page names is that of the same evidence under the bound that it names."""
+    ledger, decision = told
+    asked, rows = ledger.lock(decision.lock), ledger.evidence(decision.lock)
+    texts = [margin.text for margin in margins(asked, decision, rows) if "same evidence says" in margin.text]
+    assert texts
+    for text in texts:
+        bound, said = re.search(r"With `(.+?)`, .* says: (.+)\.$", text).groups()
+        moved = Constraint.parse(bound)
+        limits = tuple(moved if c.measure == moved.measure else c for c in asked.constraints)
+        again = judge(
+            asked.model_copy(update={"constraints": limits}), [r for r in rows if r.block < asked.blocks.race]
+        )
+        assert again.chosen != decision.chosen or "which it meets" in text
+        assert (again.chosen or "no option") in said, (text, again.answer)
+
+
+def test_a_command_names_the_ledger_and_the_records_that_are_not_the_usual_ones(told):
+    ledger, decision = told
+    asked = ledger.lock(decision.lock)
+    assert "--ledger" not in command(asked) and "--record" not in command(asked)
+    assert command(asked, "my ledger.db", "kept").endswith("--ledger 'my ledger.db' --records kept")
+    assert command(asked, records=None).endswith("--no-record")
+    assert shlex.split(folded(command(asked, "x.db"), 40).replace("\\\n", "")) == shlex.split(command(asked, "x.db"))
+    assert folder(asked) == "in the folder that holds models"
+
+
+def test_a_step_without_a_decision_has_its_answer_on_top_and_in_a_card(told):
+    html = journey_page(
+        told[0], "One", [Step("Which serves?", "Text.", answer="Ship `b`: better by 0.1 [0.05, 0.2] <ms>.")]
+    )
+    text = Reader(html).text
+    assert text.count("Ship b: better by 0.1 [0.05, 0.2] <ms>.") == 2
+    assert 'class="answer"' in html and "<code>b</code>" in html and "0.05,\N{NO-BREAK SPACE}0.2" in html
+
+
+def test_a_table_that_goes_with_the_answer_is_never_folded_away(tmp_path: Path):
+    always = story.costs().model_copy(update={"always": True})
+    ledger, asked = Ledger(tmp_path / "ledger.db"), story.lock(["a", "b"], (), blocks=SHORT)
+    measure = {name: story.model_values((2.0, 0.8, size)) for name, size in (("a", 9.0), ("b", 8.0))}
+    decision = story.race(ledger, asked, measure, [always, story.error_by_cadence()])
+    page = decision_page(ledger, decision.lock)
+    assert page.count("Costs in a year") == 2 and page.index("Costs in a year") < page.index("What else was seen")
+    journey = journey_page(ledger, "One", [Step("A", decision=decision.lock)])
+    folds = re.sub(r"<details>.*?</details>", "", journey, flags=re.DOTALL)
+    assert "Costs in a year" in folds and "0.231 [0.226, 0.236]" in Reader(folds).text
+    named = journey_page(ledger, "One", [Step("A", decision=decision.lock, exhibits=[always])])
+    assert named.count("<caption>Costs in a year") == 1
+
+
+def test_headings_go_down_one_level_at_a_time(page, journey):
+    for html in (page, journey):
+        levels = [int(level) for level in re.findall(r"<h([1-6])", html)]
+        assert levels[0] == 1 and all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))

@@ -34,12 +34,14 @@ class Step:
         text: plain paragraphs, a blank line between them; what stands between backticks is set as code.
         decision: the lock's digest (or its start) of the decision that was taken, if one was.
         exhibits: tables and curves that belong to this part.
+        answer: what came of a part that took no decision, in a sentence: it stands on top, and in a card of its own.
     """
 
     heading: str
     text: str = ""
     decision: str | None = None
     exhibits: Sequence[Exhibit] = ()
+    answer: str = ""
 
 
 def decision_page(ledger: Ledger, lock_digest: str) -> str:
@@ -91,14 +93,14 @@ def write_page(html: str, path: str | Path) -> Path:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from weigh.report.facts import as_text, figure_columns
+    from weigh.report.facts import as_shown, kept
 
     made = Environment(
         loader=PackageLoader("weigh"), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     filters: dict[str, Callable[..., object]] = {
         "paragraphs": _paragraphs, "in_backticks": _in_backticks, "breakable": _breakable,
-        "cell": as_text, "figures": figure_columns,
+        "as_shown": as_shown, "kept": kept,
     }  # fmt: skip
     made.filters.update(filters)
     made.tests["table"] = lambda exhibit: isinstance(exhibit, Table)

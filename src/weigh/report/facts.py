@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Sequence
-from typing import Any
 
 from weigh.choice import Table
+from weigh.columns import cells, merged
 from weigh.decision import Decision, Lock
 from weigh.evidence import Evidence
-from weigh.show import number, ordered, seconds
+from weigh.show import ordered, seconds
+
+_A_FIGURE = re.compile(r"–|[-+]?[\d.,]+ ?(%|µs|ms|s|min|h)?( \[[^\]]*\])?")
 
 
 def facts(lock: Lock, made: Decision, rows: Sequence[Evidence]) -> tuple[tuple[str, str], ...]:
@@ -34,39 +36,32 @@ def facts(lock: Lock, made: Decision, rows: Sequence[Evidence]) -> tuple[tuple[s
     )  # fmt: skip
 
 
-def folded(line: str) -> str:
-    """A command with one flag a line, as a shell reads it."""
-    words = [shlex.quote(word) for word in shlex.split(line)]
-    lines: list[list[str]] = [[]]
-    for word in words:
-        if word.startswith("--"):
-            lines.append([])
-        lines[-1].append(word)
-    return " \\\n  ".join(" ".join(part) for part in lines)
-
-
 def spent(lock: Lock, made: Decision, rows: Sequence[Evidence]) -> Table:
-    """What measuring took, by option."""
+    """What the trials took, by option."""
     mine: dict[str, list[Evidence]] = {s.option: [] for s in ordered(lock, made)}
     for row in rows:
         mine[row.option].append(row)
     body = tuple(
-        (name, len(of), round(sum(row.seconds for row in of), 3), round(max((r.memory_mb for r in of), default=0.0)))
+        (name, len(of), seconds(sum(row.seconds for row in of)), round(max((r.memory_mb for r in of), default=0.0)))
         for name, of in mine.items()
     )
-    total = seconds(sum(row.seconds for row in rows))
-    columns = ("option", "measurements", "measuring, s", "worker memory at most, MB")
-    return Table(title=f"What measuring took: {total} in all", columns=columns, rows=body)
+    return Table(
+        title=f"What the trials took: {seconds(sum(row.seconds for row in rows))} in all",
+        columns=("option", "trials", "time", "worker memory at most, MB"),
+        rows=body,
+        note="Opening the task and preparing an option (a conversion, a replay) come on top: they are not timed.",
+    )
 
 
-def as_text(value: Any) -> str:
-    """A cell of an exhibit: numbers with four figures, what is missing as a dash."""
-    if value is None:
-        return "–"
-    return number(value) if isinstance(value, int | float) else str(value)
+def as_shown(table: Table) -> tuple[Table, list[bool]]:
+    """A table with each figure and its interval in one cell, all cells as text; and which columns hold figures."""
+    table = merged(table)
+    columns = [cells(column) for column in zip(*table.rows, strict=True)]
+    rows = tuple(zip(*columns, strict=True)) if columns else ()
+    return table.model_copy(update={"rows": rows}), [all(map(_A_FIGURE.fullmatch, column)) for column in columns]
 
 
-def figure_columns(table: Table) -> list[bool]:
-    """Which columns of a table hold numbers and nothing else."""
-    columns = [[value for value in column if value is not None] for column in zip(*table.rows, strict=True)]
-    return [bool(known) and all(isinstance(value, int | float) for value in known) for known in columns]
+def kept(text: str) -> str:
+    """The text with its intervals in one piece each, wherever lines are folded."""
+    folded = re.sub(r"\[[^\[\]<>]{1,40}\]", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
+    return type(text)(folded)  # markup stays markup

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from weigh.choice import Measure
 from weigh.decision import Decision, Estimate, Lock, Standing
-from weigh.report.history import palette
-from weigh.show import interval, ordered
+from weigh.report.history import head, palette
+from weigh.show import interval, known, ordered
 
 
 class Badge(NamedTuple):
@@ -87,20 +87,6 @@ def measures(lock: Lock) -> list[Measure]:
     """The measures, those that matter first."""
     names = [lock.objective, *(c.measure for c in lock.constraints), lock.cost, *(m.name for m in lock.measures)]
     return [lock.measure(name) for name in dict.fromkeys(names)]
-
-
-def head(measure: Measure) -> str:
-    """A measure's name with its unit."""
-    return f"{measure.name}, {measure.unit}" if measure.unit else measure.name
-
-
-def known(measure: Measure, value: Estimate, compared: bool = False) -> Estimate:
-    """The estimate without the ends that say nothing: an interval as wide as a mean's whole range (or difference's)."""
-    span = measure.high - measure.low
-    low, high = (-span, span) if compared else (measure.low, measure.high)
-    if measure.kind != "mean" or value.low is None or value.high is None or value.low > low or value.high < high:
-        return value
-    return value.model_copy(update={"low": None, "high": None})
 
 
 def options(lock: Lock, made: Decision) -> tuple[OptionRow, ...]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from weigh.choice import Exhibit, Measure, Table, UsageError
+from weigh.commands import folded, folder, typed
 from weigh.decision import Constraint, Decision, Estimate, Lock, Standing
 from weigh.evidence import Evidence
 from weigh.ledger import Ledger
-from weigh.record import command, filename, number
+from weigh.record import command, number
 from weigh.report.canvas import Picture, drawing
 from weigh.report.curves import picture
-from weigh.report.facts import facts, folded, spent
-from weigh.report.forest import Bound, Row, forest
+from weigh.report.facts import facts, spent
+from weigh.report.forest import Row, forest
 from weigh.report.front import front
-from weigh.report.history import axis, history, palette
+from weigh.report.history import axis, bound, head, history, palette
 from weigh.report.margins import Margin, margins
 from weigh.report.rows import (
     CONFIRMATIONS,
@@ -26,13 +28,11 @@ from weigh.report.rows import (
     Lane,
     OptionRow,
     again,
-    head,
-    known,
     lanes,
     measures,
     options,
 )
-from weigh.show import approximations, interval, ordered
+from weigh.show import always, approximations, bounded, interval, known, ordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,13 @@ class View:
     margins: tuple[Margin, ...]
     again: tuple[Again, ...]
     methods: tuple[str, ...]
+    constraints: tuple[str, ...]
+    always: tuple[Table, ...]
     exhibits: tuple[Picture | Table, ...]
     facts: tuple[tuple[str, str], ...]
     spent: Table
     command: str
+    folder: str
     verify: str
     settings: tuple[tuple[str, str], ...]
 
@@ -76,11 +79,12 @@ def view(ledger: Ledger, digest: str, key: str = "d") -> View:
     if made is None:
         raise UsageError(
             f"nothing is decided under lock {whole[7:19]} yet, so there is nothing to report; "
-            f"finish the run first: {command(lock)}"
+            f"finish the run first: {command(lock, ledger.where)}"
         )
+    record = next((row["record"] for row in ledger.decisions() if row["lock"] == whole), "")
     rows = ledger.evidence(whole)
     with drawing():
-        return _view(lock, made, rows, ledger.exhibits(whole), key)
+        return _view(lock, made, rows, ledger.exhibits(whole), key, ledger.where, record)
 
 
 def shown(
@@ -93,7 +97,15 @@ def shown(
     )
 
 
-def _view(lock: Lock, made: Decision, rows: Sequence[Evidence], exhibits: Sequence[Exhibit], key: str) -> View:
+def _view(
+    lock: Lock,
+    made: Decision,
+    rows: Sequence[Evidence],
+    exhibits: Sequence[Exhibit],
+    key: str,
+    ledger: str,
+    record: str,
+) -> View:
     matter, others = _panels(lock, made, key)
     return View(
         key=key,
@@ -109,14 +121,17 @@ def _view(lock: Lock, made: Decision, rows: Sequence[Evidence], exhibits: Sequen
         others=others,
         race=tuple(history(f"{key}-race", lock, made, rows)),
         front=front(f"{key}-front", lock, made),
-        margins=margins(lock, made),
+        margins=margins(lock, made, rows),
         again=again(lock, made),
         methods=tuple(approximations(made, every=True)),
-        exhibits=shown(key, exhibits, palette(lock, made)),
+        constraints=tuple(bounded(lock, text) for text in made.constraints),
+        always=tuple(always(exhibits)),
+        exhibits=shown(key, [one for one in exhibits if one not in always(exhibits)], palette(lock, made)),
         facts=facts(lock, made, rows),
         spent=spent(lock, made, rows),
-        command=folded(command(lock)),
-        verify=f"weigh verify decisions/{filename(lock)}",
+        command=folded(command(lock, ledger, str(Path(record).parent) if record else None), 100),
+        folder=folder(lock),
+        verify=typed("verify", record, ledger=ledger) if record else "",
         settings=tuple((o.spec, ", ".join(f"{k}={v}" for k, v in o.settings.items())) for o in lock.options),
     )
 
@@ -147,8 +162,8 @@ def _constraint_panel(key: str, lock: Lock, constraint: Constraint, standings: S
         if check is not None:
             rows.append(_row(standing, known(measure, check.interval, compared=bool(constraint.relative))))
     title = f"{measure.name} against the baseline" if constraint.relative else measure.name
-    bound = Bound(constraint.op, constraint.bound)
-    return forest(key, title, rows, axis(lock, constraint), bound, str(constraint), share=measure.kind == "mean")
+    text, at = bounded(lock, str(constraint)), bound(lock, constraint)
+    return forest(key, title, rows, axis(lock, constraint), at, text, share=measure.kind == "mean")
 
 
 def _measure_panel(key: str, measure: Measure, standings: Sequence[Standing]) -> Picture:
