@@ -53,7 +53,7 @@ class Watch:
         elif event.kind == "block":
             self._block(event)
         elif event.kind == "dropped":
-            self._say(f"dropped {event.option} at block {event.block}: {dropped(event.lock, event.race, event.option)}")
+            self._dropped(event)
         elif event.kind == "fresh":
             self._fresh(event)
 
@@ -74,6 +74,13 @@ class Watch:
         live, all_options = event.race.live(), len(event.race.runners)
         left = f"block {event.block + 1:,}/{_most(event):,}  {len(live)} of {all_options} left{self._eta(event)}"
         self._bar.update(self._task, description="racing", completed=event.block + 1, left=left)
+
+    def _dropped(self, event: Event) -> None:
+        why = dropped(event.lock, event.race, event.option)
+        failed = event.race.runners[event.option].state == "failed"
+        when = f"in block {event.block + 1:,}" if failed else f"after {show.count(event.block + 1, 'block')}"
+        ended = "the race ended: " if event.race.settled() and not failed else ""
+        self._say(f"{ended}dropped {event.option} {when}: {why}")
 
     def _fresh(self, event: Event) -> None:
         first = event.lock.blocks.race
@@ -101,6 +108,7 @@ def dropped(lock: Lock, race: Race, name: str) -> str:
         return runner.reason
     if runner.state == "violates" and runner.limit is not None:
         now = race.limit_interval(name, runner.limit)
-        text = next(str(constraint) for constraint in lock.constraints if constraint.limit() == runner.limit)
-        return f"breaks '{text}': it is {show.ends(now.estimate, now.low, now.high)}"
+        bound = next(constraint for constraint in lock.constraints if constraint.limit() == runner.limit)
+        what = {"": "it", "difference": "the difference", "ratio": "the ratio"}[bound.relative]
+        return f"breaks '{show.bounded(lock, str(bound))}': {what} is {show.ends(now.estimate, now.low, now.high)}"
     return f"{runner.by} is better in {race.objective.name}"

@@ -93,10 +93,10 @@ def test_explain_answers_every_question(weigh: Run):
                     "What more blocks would do", "What re-opens it", "What every interval rests on"):  # fmt: skip
         assert f"\n{heading}\n" in out
     flat = " ".join(out.split())
-    assert "zero: dominated at block" in flat
+    assert re.search(r"zero: dominated (when the race ended, )?after \d+ blocks", flat)
     assert "watch the share of multiples of three" in flat
     assert "betting confidence sequence" in flat
-    assert "needy: failed at block 0, after 0 blocks: unfit" in flat
+    assert "needy: failed in block 1: unfit" in flat
 
 
 def test_explain_prices_a_constraint(weigh: Run):
@@ -158,7 +158,7 @@ def test_new_writes_an_option_that_says_what_to_fill_in(weigh: Run):
     with pytest.raises(Nonconformity, match="fill in guess"):
         check_option("guess:Guess", "./my_guess.py")
     out = weigh(*DECIDE, "--option", "./my_guess.py").out
-    assert "fill in guess" in out and out.startswith("Choose zero")
+    assert "fill in guess" in out and out.startswith("Keep zero")
 
 
 def test_new_needs_only_its_body(weigh: Run):

@@ -70,24 +70,26 @@ def _literal(value: Any) -> str:
 
 
 def as_shell(question: Question, ledger: str, records: str | None, toy: dict[str, Any] | None = None) -> str:
-    """The command line, one flag a line once it is long; `toy` holds the fields that differ from the toy task."""
-    groups = [["weigh", "decide", question.choice], *([] if toy is None else [["--toy"]])]
+    """The command line, over as many lines as it takes; `toy` holds the fields that differ from the toy task."""
+    from weigh.commands import folded
+
+    words = ["weigh", "decide", question.choice, *(["--toy"] if toy is not None else [])]
     task = question.task if toy is None else toy
-    groups += [[f"{name}={_word(value)}"] for name, value in task.items() if value is not None]
-    groups += [["--option", option] for option in question.options]
+    words += [f"{name}={_word(value)}" for name, value in task.items() if value is not None]
+    for option in question.options:
+        words += ["--option", option]
     if question.require is not None:
-        groups += [["--require", text] for text in question.require or (NOTHING,)]
+        for text in question.require or (NOTHING,):
+            words += ["--require", text]
     defaults = {name: info.default for name, info in type(question).model_fields.items()}
     for name in ("objective", "epsilon", "alpha", "seed", "budget"):
         if (value := getattr(question, name)) != defaults[name]:
-            groups.append([f"--{name}", str(value)])
+            words += [f"--{name}", str(value)]
     if limits := question.limits.model_dump(exclude_defaults=True):
-        groups.append(["--limit", ",".join(f"{name}={value:g}" for name, value in limits.items())])
-    groups += [["--ledger", ledger]] if ledger != LEDGER else []
-    groups += [["--no-record"]] if records is None else [["--records", records]] if records != "decisions" else []
-    words = [shlex.join(group) for group in groups]
-    line = " ".join(words)
-    return line if len(line) <= 76 else " \\\n    ".join(words)
+        words += ["--limit", ",".join(f"{name}={value:g}" for name, value in limits.items())]
+    words += ["--ledger", ledger] if ledger != LEDGER else []
+    words += ["--no-record"] if records is None else ["--records", records] if records != "decisions" else []
+    return folded(shlex.join(words))
 
 
 def _word(value: Any) -> str:

@@ -17,7 +17,8 @@ EPILOG = """
 \b
 Examples:
   weigh decide monitor/drift --toy
-  weigh decide monitor/drift reference=june.parquet --option ks:alpha=0.01
+  weigh decide monitor/drift --toy --option ks --option psi:threshold=0.2
+  weigh decide monitor/drift --toy --print yaml > run.yaml
   weigh decide run.yaml --alpha 0.01
 
 Exit status: 0 chosen or tie; 5 undecided; 6 no option is left; 2 what was asked cannot work; 130 interrupted.
@@ -93,7 +94,7 @@ def command(
     if as_json:
         click.echo(made.model_dump_json(indent=2))
     else:
-        _show(made, ledger, _forms.as_shell(question, ledger, shown, own if toy else None))
+        _show(made, ledger, _forms.as_shell(question, ledger, shown, own if toy else None), toy)
     return EXITS[made.verdict]
 
 
@@ -117,11 +118,14 @@ def _run(question: Question, ledger: str, records: str | None, quiet: bool) -> D
     return made
 
 
-def _show(made: Decision, ledger: str, again: str) -> None:
+def _show(made: Decision, ledger: str, again: str, toy: bool) -> None:
     from weigh import show
+    from weigh.commands import folder
     from weigh.ledger import Ledger
 
     with Ledger(ledger) as book:
         lock = book.lock(made.lock)
         record = next((row["record"] for row in book.decisions() if row["lock"] == made.lock), "")
-    show.decision(show.console(), lock, made, show.Footing(short(made.lock), record, ledger, again))
+        exhibits = book.exhibits(made.lock)
+    footing = show.Footing(short(made.lock), record, ledger, again, "" if toy else folder(lock))
+    show.decision(show.console(), lock, made, footing, exhibits)

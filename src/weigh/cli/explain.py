@@ -44,7 +44,8 @@ def of_decision(lock: Lock, made: Decision, rows: Sequence[Evidence]) -> list[Se
 
     rivals = [standing for standing in show.ordered(lock, made) if standing.option != made.chosen]
     rank = lock.measure(lock.objective)
-    asked = f"{made.question} The {rank.better} {lock.objective} ({rank.unit}) wins: {rank.meaning}."
+    unit = f" ({rank.unit})" if rank.unit and not rank.unit.startswith("of ") else ""
+    asked = f"{made.question} The {rank.better} {lock.objective} wins: {rank.meaning}{unit}."
     return [
         Section("What was asked", [asked, *_asked(lock)]),
         Section("Why it is so", _chosen(lock, made)),
@@ -62,10 +63,12 @@ def of_decision(lock: Lock, made: Decision, rows: Sequence[Evidence]) -> list[Se
 
 
 def _asked(lock: Lock) -> list[str]:
-    lines = [f"Constraint: {constraint}." for constraint in lock.constraints]
+    from weigh import show
+
+    lines = [f"Constraint: {show.bounded(lock, str(constraint))}." for constraint in lock.constraints]
     if lock.epsilon:
         lines.append(f"Differences in {lock.objective} up to {lock.epsilon:g} do not matter.")
-    return [*lines, f"The verdict may be wrong {lock.alpha:.0%} of the time, at most."]
+    return [*lines, f"The verdict may be wrong {100 * lock.alpha:.3g}% of the time, at most."]
 
 
 def _chosen(lock: Lock, made: Decision) -> list[str]:
@@ -75,21 +78,10 @@ def _chosen(lock: Lock, made: Decision) -> list[str]:
         return ["No option was chosen: " + made.answer]
     standing = made.standing(made.chosen)
     lines = [f"{made.chosen}: {standing.why}."]
-    lines += [f"{show.check(check)}." for check in standing.checks]
+    lines += [f"{show.check(lock, check)}." for check in standing.checks]
     for name, value in standing.versus_baseline.items():
-        lines.append(f"Against the baseline {lock.baseline}, {name}: {_relative(lock, name, value)}.")
-    return [
-        *lines,
-        f"Measured again on blocks that the race did not use, {made.confirmation.status}: {made.confirmation.text}.",
-    ]
-
-
-def _relative(lock: Lock, name: str, value: Estimate) -> str:
-    from weigh import show
-
-    measure = lock.measure(name)
-    ratio = measure.kind in ("time", "quantile")
-    return f"{show.interval(value)} times" if ratio else f"{show.interval(value)} {measure.unit} difference"
+        lines.append(f"Against the baseline {lock.baseline}, {name}: {show.versus(lock.measure(name), value)}.")
+    return [*lines, f"Measured again on fresh blocks, {made.confirmation.status}: {made.confirmation.text}."]
 
 
 def _cost(lock: Lock, made: Decision, constraint: str) -> str:
@@ -124,15 +116,20 @@ def _broken(standing: Standing) -> str:
 def _fate(lock: Lock, made: Decision, standing: Standing) -> str:
     from weigh import show
 
-    when = f" at block {standing.dropped_at}" if standing.dropped_at is not None else ""
-    text = f"{standing.outcome}{when}, after {_count(standing.blocks, 'block')}: {standing.why}"
-    if standing.advantage is not None and f"{made.chosen} is better" not in standing.why:
-        text += f". {made.chosen} is ahead in {lock.objective} by {show.gain(lock, standing.advantage)}"
+    when = show.left(made, standing)
+    text = f"{standing.outcome}{' ' + when if when else ', to the end of the race'}: {standing.why}"
+    if standing.advantage is not None and str(made.chosen) not in standing.why:
+        text += f". {_lead(lock, made, standing.advantage)}"
     return text.rstrip(".") + "."
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _lead(lock: Lock, made: Decision, value: Estimate) -> str:
+    """Which of the chosen option and another is ahead, and by how much."""
+    from weigh import show
+
+    behind = value.estimate is not None and value.estimate < 0
+    who = f"It is ahead of {made.chosen}" if behind else f"{made.chosen} is ahead of it"
+    return f"{who} in {lock.objective} by {show.gain(lock, value, flip=behind)}"
 
 
 def _evidence(made: Decision, rows: Sequence[Evidence]) -> list[str]:
@@ -140,9 +137,9 @@ def _evidence(made: Decision, rows: Sequence[Evidence]) -> list[str]:
 
     spent = sum(row.seconds for row in rows)
     lines = [
-        f"{_count(made.measurements, 'trial')} on {_count(made.blocks, 'block')} (measuring everything takes "
+        f"{show.count(made.measurements, 'trial')} on {show.count(made.blocks, 'block')} (measuring everything takes "
         f"{made.exhaustive:,}), "
-        f"{show.seconds(spent)} of measuring; kept as {made.evidence[:19]}."
+        f"{show.seconds(spent)} in trials; kept as {made.evidence[:19]}."
     ]
     places = sorted(
         {
@@ -152,10 +149,15 @@ def _evidence(made: Decision, rows: Sequence[Evidence]) -> list[str]:
     )
     lines += [f"Measured on {place}." for place in places]
     statuses = {status: sum(row.status == status for row in rows) for status in ("unfit", "failed", "timeout")}
-    return [*lines, *(f"{_count(count, 'trial')} ended as {status}." for status, count in statuses.items() if count)]
+    return [
+        *lines,
+        *(f"{show.count(times, 'trial')} ended as {status}." for status, times in statuses.items() if times),
+    ]
 
 
 def _more(lock: Lock, made: Decision) -> list[str]:
+    from weigh import show
+
     lines = []
     if made.more_blocks:
         left = lock.blocks.race - made.blocks
@@ -164,7 +166,7 @@ def _more(lock: Lock, made: Decision) -> list[str]:
             if left >= made.more_blocks
             else "the task has fewer left; bring more data"
         )
-        lines.append(f"About {_count(made.more_blocks, 'more block')} would settle it ({where}).")
+        lines.append(f"About {show.count(made.more_blocks, 'more block')} would settle it ({where}).")
     elif made.verdict in ("chosen", "none"):
         lines.append("Nothing: the verdict is settled.")
     elif made.verdict == "tie":
@@ -174,7 +176,7 @@ def _more(lock: Lock, made: Decision) -> list[str]:
     for standing in made.standings:
         for check in standing.checks if standing.dropped_at is None else ():
             if check.met is None and check.more_blocks:
-                about = _count(check.more_blocks, "more block")
+                about = show.count(check.more_blocks, "more block")
                 lines.append(f"{standing.option}: about {about} would tell whether it meets '{check.constraint}'.")
     return lines
 
@@ -186,16 +188,18 @@ def of_option(lock: Lock, made: Decision, rows: Sequence[Evidence], option: str)
         UsageError: the decision knows no such option.
     """
     from weigh import show
+    from weigh.scale.figures import with_unit
 
     standing = made.standing(option)
     locked = next(one for one in lock.options if one.spec == option)
     mine = [row for row in rows if row.option == option]
     measured = [
-        f"{name}: {show.interval(value)} {lock.measure(name).unit}" for name, value in standing.measured.items()
+        f"{name}: {with_unit(show.level(lock.measure(name), value), lock.measure(name).unit)}"
+        for name, value in standing.measured.items()
     ]
-    against = [f"{name}: {_relative(lock, name, value)}" for name, value in standing.versus_baseline.items()]
-    checks = [show.check(check) for check in standing.checks]
-    spent = f"{_count(len(mine), 'trial')}, {show.seconds(sum(row.seconds for row in mine))} of measuring"
+    against = [f"{name}: {show.versus(lock.measure(name), value)}" for name, value in standing.versus_baseline.items()]
+    checks = [show.check(lock, check) for check in standing.checks]
+    spent = f"{show.count(len(mine), 'trial')}, {show.seconds(sum(row.seconds for row in mine))} in trials"
     return [
         Section(option, [_fate(lock, made, standing)]),
         Section("Settings", [f"{name}: {value}" for name, value in locked.settings.items()] or ["It has none."]),

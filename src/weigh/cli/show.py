@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from weigh.cli._flags import existing, json_flag, ledger_flag, print_json, short, taken
@@ -19,16 +21,20 @@ def command(id: str | None, ledger: str, as_json: bool) -> None:
         kept = book.decisions()
         if id is not None:
             lock, made = taken(book, id)
+            exhibits = book.exhibits(lock.digest())
     if id is None:
         _list(kept, ledger, as_json)
         return
     if as_json:
         click.echo(made.model_dump_json(indent=2))
         return
+    from weigh.commands import folder
     from weigh.record import command as again
 
     record = next((row["record"] for row in kept if row["lock"] == lock.digest()), "")
-    show.decision(show.console(), lock, made, show.Footing(short(lock.digest()), record, ledger, again(lock)))
+    line = again(lock, ledger, str(Path(record).parent) if record else None)
+    footing = show.Footing(short(lock.digest()), record, ledger, line, folder(lock))
+    show.decision(show.console(), lock, made, footing, exhibits)
 
 
 def _list(kept: list[dict[str, str]], ledger: str, as_json: bool) -> None:
@@ -37,7 +43,10 @@ def _list(kept: list[dict[str, str]], ledger: str, as_json: bool) -> None:
     if as_json:
         print_json(kept)
     elif not kept:
-        click.echo(f"no decision is in {ledger} yet; `weigh decide CHOICE --toy` takes one on a small task")
+        from weigh.commands import typed
+
+        line = typed("decide", "CHOICE", "--toy", ledger=ledger)
+        click.echo(f"no decision is in {ledger} yet; `{line}` takes one on a small task")
     else:
         rows = [(short(row["lock"]), _when(row["at"]), row["choice"], row["answer"]) for row in kept]
         show.put(show.console(), show.table(["id", "when (UTC)", "choice", "answer"], rows))
