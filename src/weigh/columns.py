@@ -100,8 +100,8 @@ def merged(shown: Exhibit) -> Exhibit:
 
 
 def _figure(row: Sequence[str | float | int | None], at: int) -> str | float | int | None:
-    known = [value if isinstance(value, int | float) else None for value in row[at : at + 3]]
-    return row[at] if known[1] is None and known[2] is None else ends(*known)
+    middle, low, high = (value if isinstance(value, int | float) else None for value in row[at : at + 3])
+    return row[at] if low is None and high is None else ends(middle, low, high)
 
 
 def cells(column: Sequence[str | float | int | None]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -285,8 +286,8 @@ def test_a_table_that_goes_with_the_answer_is_never_folded_away(tmp_path: Path):
     page = decision_page(ledger, decision.lock)
     assert page.count("Costs in a year") == 2 and page.index("Costs in a year") < page.index("What else was seen")
     journey = journey_page(ledger, "One", [Step("A", decision=decision.lock)])
-    folds = re.sub(r"<details>.*?</details>", "", journey, flags=re.DOTALL)
-    assert "Costs in a year" in folds and "0.231 [0.226, 0.236]" in Reader(folds).text
+    assert journey.index("<caption>Costs in a year") < journey.index("<details")
+    assert "0.231 [0.226, 0.236]" in Reader(journey).text
     named = journey_page(ledger, "One", [Step("A", decision=decision.lock, exhibits=[always])])
     assert named.count("<caption>Costs in a year") == 1
 
@@ -294,4 +295,4 @@ def test_a_table_that_goes_with_the_answer_is_never_folded_away(tmp_path: Path):
 def test_headings_go_down_one_level_at_a_time(page, journey):
     for html in (page, journey):
         levels = [int(level) for level in re.findall(r"<h([1-6])", html)]
-        assert levels[0] == 1 and all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+        assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))

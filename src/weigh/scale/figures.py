@@ -74,8 +74,8 @@ def _rounded(value: float) -> str:
 
 
 def _exponent(value: float) -> int:
-    """The power of ten of the first figure."""
-    return math.floor(math.log10(abs(value)))
+    """The power of ten of the first figure, of the value in six figures."""
+    return int(f"{value:.5e}".rpartition("e")[2])
 
 
 def with_unit(text: str, unit: str) -> str:
