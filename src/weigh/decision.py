@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field
 
@@ -192,14 +192,15 @@ class Decision(Frozen):
         return self.answer
 
     def _repr_html_(self) -> str:
-        """The answer and a table of the options, for a notebook."""
-        head = "".join(f"<th>{name}</th>" for name in ("option", "outcome", self.objective, "why"))
-        body = "".join(
-            f"<tr><td><code>{escape(s.option)}</code></td><td>{s.outcome}</td>"
-            f"<td>{escape(str(s.measured.get(self.objective, '')))}</td><td>{escape(s.why)}</td></tr>"
-            for s in self.standings
+        """The answer, the options with their constraints, the best first, and what to type next, for a notebook."""
+        heads = ("option", "outcome", self.objective, *self.constraints, "why")
+        head = "".join(f'<th style="text-align: left">{escape(name)}</th>' for name in heads)
+        body = "".join(_row(self, standing) for standing in sorted(self.standings, key=_place))
+        verbs = ", ".join(f"<code>weigh {verb} {self.lock[7:15]}</code>" for verb in ("show", "explain", "report"))
+        return (
+            f"<p><b>{escape(self.answer)}</b></p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<p>Type {verbs} for more.</p>"
         )
-        return f"<p><b>{escape(self.answer)}</b></p><table><tr>{head}</tr>{body}</table>"
 
     def standing(self, option: str) -> Standing:
         """What became of one option."""
@@ -207,6 +208,25 @@ class Decision(Frozen):
             if standing.option == option:
                 return standing
         raise UsageError(unknown("option", option, [s.option for s in self.standings], "in this decision"))
+
+
+def _place(standing: Standing) -> tuple[int, float]:
+    """Outcomes in their order, and by what the chosen option is ahead."""
+    lead = standing.advantage.estimate if standing.advantage else None
+    return get_args(Outcome).index(standing.outcome), 0.0 if lead is None else lead
+
+
+def _row(decision: Decision, standing: Standing) -> str:
+    words = {True: "met", False: "broken", None: "not known"}
+    checks = {one.constraint: f"{words[one.met]}: {one.interval}" for one in standing.checks}
+    won = standing.outcome == "chosen"
+    cells = (
+        f"✓ {standing.option}" if won else standing.option, standing.outcome,
+        str(standing.measured.get(decision.objective, "–")), *(checks.get(text, "–") for text in decision.constraints),
+        standing.why,
+    )  # fmt: skip
+    body = "".join(f'<td style="text-align: left">{escape(cell)}</td>' for cell in cells)
+    return f'<tr style="font-weight: bold">{body}</tr>' if won else f"<tr>{body}</tr>"
 
 
 def judge(lock: Lock, evidence: Iterable[Evidence]) -> Decision:
