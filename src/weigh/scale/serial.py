@@ -28,11 +28,11 @@ class SerialMeanSequence(Sequence):
     Measured on 2,000 Gaussian AR(1) series, the share in which the interval ever left out the mean by block 60 and by
     block 300. At alpha 0.05: 0.001 twice (coefficient 0), 0.012 and 0.016 (0.5), 0.020 and 0.026 (0.7). At alpha 0.005:
     0.0005 twice (0), 0.001 twice (0.5), 0.004 and 0.005 (0.7). Of independent log-normal values (sigma 1): 0.057 and
-    0.064 at 0.05, 0.011 and 0.013 at 0.005. Its half-width there in standard errors of the mean, at alpha 0.05: 10 after
-    12 blocks, 5.5 after 24, 4.7 after 52 (0); the whole range after 24 blocks, 5.2 after 52, 4.2 after 104 (0.5).
+    0.064 at 0.05, 0.011 and 0.013 at 0.005. Its half-width there in standard errors of the mean, at alpha 0.05: 10
+    after 12 blocks, 5.5 after 24, 4.7 after 52 (0); the whole range after 24 blocks, 5.2 after 52, 4.2 after 104 (0.5).
 
     Nothing is known of what has not been seen: of series that are 0 but for a rare loss (one block in ten, one in
-    thirty) a quarter to a half is judged too cheap before the first loss comes. No bound without a tight range can help.
+    thirty) a quarter to a half is judged too cheap before the first loss comes. No bound without a tight range helps.
 
     A series that has changed fewer than four times shows no variance to estimate. It is given the variance of one
     unseen block in n that differs by `resolution`: two policies that always cost the same get an interval that
@@ -59,7 +59,7 @@ class SerialMeanSequence(Sequence):
     >>> weekly.update([20.0, 21.0, 19.0, 20.5] * 13)
     >>> now = weekly.interval()
     >>> print(f"{now.estimate:.2f} in [{now.low:.1f}, {now.high:.1f}]")
-    20.12 in [19.8, 20.5]
+    20.12 in [19.7, 20.5]
     """
 
     def __init__(
