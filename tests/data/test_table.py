@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weigh.data import DataError, cache_folder, fingerprint, read, scan, snapshot, split_by_time
+from weigh.data import (
+    Column,
+    Contract,
+    DataError,
+    cache_folder,
+    fingerprint,
+    read,
+    require,
+    scan,
+    snapshot,
+    split_by_time,
+)
 
 FRAME = pl.DataFrame(
     {
@@ -245,3 +256,41 @@ def test_import_loads_nothing_heavy():
 
 def test_scan_is_lazy(tmp_path):
     assert isinstance(scan(written(tmp_path, ".parquet"), ["dest"]), pl.LazyFrame)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a,b,c\n1,2,3\n4,5\n6,7,8\n", "line 3 (row 1) has 2 values where the header names 3 columns"),
+        ("a,b\r\n1,2\r\n3,4,5\r\n", "line 3 (row 1) has 3 values where the header names 2 columns"),
+        ("a,b\n1,2\n\n3,4\n", "line 3 (row 1) has 1 value, or none,"),
+        ('a,b\n"x, y",2\n"z\n, w",3,4\n', "line 3 (row 1) has 3 values"),
+        ('a,b\n1,2\n3,"4\n5,6\n', "line 3 opens a quote that is never closed"),
+        ("a,b,a\n1,2,3\n", "names 'a' 2 times (columns 1, 3)"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_a_csv_file_whose_lines_do_not_fit_its_header_is_refused(tmp_path, text, says, ending):
+    path = tmp_path / f"table{ending}"
+    path.write_bytes(gzip.compress(text.encode()) if ending == ".csv.gz" else text.encode())
+    for use in (read, require, Contract(name="any", columns={"a": Column(type="any")}).check):
+        with pytest.raises(DataError) as caught:
+            use(path)
+        assert says in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_quotes_and_gaps_are_no_fault_of_a_csv_file(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text('\ufeffa,b\n"x, ""y""",2\n"z\n",3\n,\nlast,4')
+    assert read(path).rows() == [('x, "y"', 2), ("z\n", 3), (None, None), ("last", 4)]
+    path.write_text("a\n1\n\n3\n")
+    assert read(path)["a"].to_list() == [1, None, 3]
+
+
+def test_a_table_without_columns_and_one_with_two_of_a_name():
+    for use in (lambda: scan({}, ["a"]), lambda: require({})):
+        with pytest.raises(DataError, match="without columns"):
+            use()
+    pandas = pytest.importorskip("pandas", reason="the pandas table of this test")
+    with pytest.raises(DataError, match="more than one column 'a'"):
+        read(pandas.DataFrame([[1, 2]], columns=["a", "a"]))

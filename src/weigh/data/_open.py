@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weigh.data._csv import need_header
 from weigh.data.error import DataError, first_line
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def from_memory(table: Any) -> pl.LazyFrame:
             return _from_pandas(table).lazy()
         if hasattr(table, "__arrow_c_stream__"):
             return pl.DataFrame(table).lazy()
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(
             f"You gave a {type(table).__name__} that does not make a table: {first_line(error)}. "
@@ -110,6 +113,9 @@ def _from_pandas(table: Any) -> pl.DataFrame:
             return moments.dt.replace_time_zone("UTC").dt.convert_time_zone(str(zone)) if zone else moments
         return pl.Series([None if missing else value for value, missing in zip(values, values.isna(), strict=True)])
 
+    repeated = table.columns[table.columns.duplicated()]
+    if len(repeated):
+        raise DataError(f"You gave a DataFrame with more than one column {repeated[0]!r}: give each a name of its own.")
     return pl.DataFrame({str(name): column(table.iloc[:, i]) for i, name in enumerate(table.columns)})
 
 
@@ -163,12 +169,13 @@ def _open_csv(path: Path, ending: str, missing: Sequence[str]) -> pl.LazyFrame:
     if b"\0" in head or any(head.startswith(signature) for signature in SIGNATURES):
         raise _not_what_it_says(path, "CSV", head)
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
     except UnicodeDecodeError as error:
         raise DataError(
             f"You gave {path}, whose byte {error.start} is not UTF-8: save it again as UTF-8 "
             f"(iconv -f latin1 -t utf-8 {path.name} > utf8.csv)."
         ) from error
+    need_header(path, text)
     frame = pl.scan_csv(path, glob=False, null_values=list(missing), try_parse_dates=True, infer_schema_length=10_000)
     frame.collect_schema()
     return frame

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from weigh.data.error import DataError, need_columns
-from weigh.data.table import Table, scan
+from weigh.data.table import Table, scan_whole
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,13 +34,14 @@ def require(
         key: columns that together must be different in every row (null counts as a value).
 
     Raises:
-        DataError: the first thing that is not so, with the nearest column name, or the rows and values at fault.
+        DataError: the first thing that is not so, with the nearest column name, or the rows and values at fault; a line
+            of a CSV file that has more or fewer values than the header.
 
     >>> require({"late": [True, True]}, label="late")
     Traceback (most recent call last):
     weigh.data.error.DataError: You gave 'late' as the label, but every row says True: ...
     """
-    frame = scan(table)
+    frame = scan_whole(table)
     times = [*times, sorted_by] if sorted_by else times
     wanted = list(dict.fromkeys([*columns, *numeric, *times, *([label] if label else []), *key]))
     need_columns(frame, wanted)

@@ -24,7 +24,7 @@ from pydantic import (
 
 from weigh.data._rules import Violation
 from weigh.data.error import DataError
-from weigh.data.table import BATCH, Table, scan
+from weigh.data.table import BATCH, Table, scan, scan_whole
 
 if TYPE_CHECKING:
     import polars as pl
@@ -134,11 +134,11 @@ class Contract(BaseModel):
         Memory holds one batch of rows, and 8 bytes a row if there is a key; the report does not depend on `batch`.
 
         Raises:
-            DataError: the table cannot be read; what it holds never raises.
+            DataError: the table cannot be read, or a line of a CSV file is too short or too long; what it holds never raises.
         """
         from weigh.data._check import check
 
-        rows, violations = check(self, scan(table), batch)
+        rows, violations = check(self, scan_whole(table), batch)
         return ContractReport(self.name, rows, tuple(violations))
 
     def ordered(self, table: Table) -> pl.LazyFrame:

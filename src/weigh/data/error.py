@@ -35,6 +35,8 @@ def explained(table: Any) -> Iterator[None]:
 def need_columns(frame: pl.LazyFrame, columns: Iterable[str]) -> None:
     """Raise a `DataError` that names the nearest column for the first of `columns` that the frame lacks."""
     have = frame.collect_schema().names()
+    if not have:
+        raise DataError("You gave a table without columns: check the query that made it, or the file's header.")
     for name in columns:
         if name not in have:
             near = get_close_matches(name, have, n=1, cutoff=0.5)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from weigh.data._csv import need_even
 from weigh.data._open import from_memory, in_memory, open_file, open_parquet
 from weigh.data.cache import temporary_in
 from weigh.data.error import DataError, explained, need_columns
@@ -19,7 +20,7 @@ from weigh.data.error import DataError, explained, need_columns
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["DataError", "Table", "batches", "fingerprint", "need_columns", "read", "scan", "snapshot"]
+__all__ = ["DataError", "Table", "batches", "fingerprint", "need_columns", "read", "scan", "scan_whole", "snapshot"]
 
 Table: TypeAlias = Any
 MISSING = ("", "NA", "N/A", "NaN", "null")
@@ -65,6 +66,24 @@ def scan(
     return frame.select(columns)
 
 
+def scan_whole(
+    table: Table,
+    columns: Sequence[str] | None = None,
+    *,
+    rows: tuple[int, int] | None = None,
+    missing: Sequence[str] = MISSING,
+) -> pl.LazyFrame:
+    """As `scan`, once every line of a CSV file has been seen to have as many values as the header (one pass).
+
+    Raises:
+        DataError: as `scan`; a line with more or fewer values, by its number.
+    """
+    frame = scan(table, columns, rows=rows, missing=missing)
+    if isinstance(table, (str, os.PathLike)) and Path(table).name.lower().endswith((".csv", ".csv.gz")):
+        need_even(Path(table))
+    return frame
+
+
 def read(
     table: Table,
     columns: Sequence[str] | None = None,
@@ -72,13 +91,13 @@ def read(
     rows: tuple[int, int] | None = None,
     missing: Sequence[str] = MISSING,
 ) -> pl.DataFrame:
-    """The wanted columns and rows of a table, in memory. Arguments and errors are those of `scan`.
+    """The wanted columns and rows of a table, in memory. Arguments are those of `scan`, errors those of `scan_whole`.
 
     >>> read({"carrier": ["UA", "B6"]}).height
     2
     """
     with explained(table):
-        return scan(table, columns, rows=rows, missing=missing).collect(engine="streaming")
+        return scan_whole(table, columns, rows=rows, missing=missing).collect(engine="streaming")
 
 
 def batches(frame: pl.LazyFrame, size: int = BATCH) -> Iterator[pl.DataFrame]:
