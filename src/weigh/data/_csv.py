@@ -27,8 +27,8 @@ def need_header(path: Path, head: str) -> None:
         if times > 1:
             where = ", ".join(str(at) for at, other in enumerate(names, 1) if other == name)
             raise DataError(
-                f"You gave {path}, whose header names {name!r} {times} times (columns {where}), so that it is not clear "
-                "which one is meant: give each column a name of its own."
+                f"You gave {path}, whose header names {name!r} {times} times (columns {where}), so that it is "
+                "not clear which one is meant: give each column a name of its own."
             )
 
 

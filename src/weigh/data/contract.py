@@ -134,7 +134,8 @@ class Contract(BaseModel):
         Memory holds one batch of rows, and 8 bytes a row if there is a key; the report does not depend on `batch`.
 
         Raises:
-            DataError: the table cannot be read, or a line of a CSV file is too short or too long; what it holds never raises.
+            DataError: the table cannot be read, or a line of a CSV file is too short or too long; what the cells
+                hold never raises.
         """
         from weigh.data._check import check
 
