@@ -10,10 +10,14 @@ import numpy as np
 import polars as pl
 from sklearn.linear_model import LogisticRegression
 
-from weigh.retrain.cadence import CadenceTask
+from weigh import catalog
+from weigh.retrain.cadence import CadenceChoice, CadenceTask
 from weigh.retrain.cadence._replay import Replay
+from weigh.retrain.cadence._toy import turning
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
+CHOICE = CadenceChoice()
+FIXED = ("never", "daily", "weekly", "every:days=14", "monthly", "quarterly")
 
 
 class Counting(LogisticRegression):
@@ -83,6 +87,8 @@ def random_replay(days: int, seed: int, online: bool = True) -> Replay:
         cell_rows=rows,
         fitted=losses[0],
         online=losses[1] if online else losses[1][:0],
+        learner="",
+        refused="",
         unchanged=rows / 2,
         by_day=np.cumsum(draw.integers(0, 9, (days + 11, 6)), axis=0),
         by_arrival=np.cumsum(draw.integers(0, 9, (days + 11, 6)), axis=0),
@@ -99,18 +105,21 @@ class PlainDay:
         self.date = date(2024, 1, 1) + timedelta(days=plain.start + number)
         self.age = number - plain.model_made
 
-    def seen(self, days: int, ago: int) -> list[float]:
+    def seen(self, days: int, ago: int, own: bool) -> list[float]:
         newest = self.plain.start + self.number - ago
         if newest - days < self.plain.start:
             return []
         midnight = [START + timedelta(days=d) for d in (newest - days, newest)]
-        return [loss for when, loss in self.plain.outcomes if midnight[0] < when <= midnight[1]]
+        models = [self.plain.model_made] if own else range(self.number)
+        return [
+            loss for when, loss, made in self.plain.outcomes if midnight[0] < when <= midnight[1] and made in models
+        ]
 
-    def error(self, days: int, ago: int = 0) -> float | None:
-        return float(np.mean(self.seen(days, ago))) if self.seen(days, ago) else None
+    def error(self, days: int, ago: int = 0, own: bool = False) -> float | None:
+        return float(np.mean(self.seen(days, ago, own))) if self.seen(days, ago, own) else None
 
-    def arrived(self, days: int, ago: int = 0) -> int:
-        return len(self.seen(days, ago))
+    def arrived(self, days: int, ago: int = 0, own: bool = False) -> int:
+        return len(self.seen(days, ago, own))
 
 
 class PlainReplay:
@@ -126,7 +135,7 @@ class PlainReplay:
         self.y = (frame["label"] == "yes").to_numpy().astype(int)
         self.time, self.known = np.array(frame["time"].to_list()), np.array(frame["label_time"].to_list())
         self.days = (frame["time"][-1] - START).days + 1 - self.start
-        self.outcomes: list[tuple[datetime, float]] = []
+        self.outcomes: list[tuple[datetime, float, int]] = []
 
     def midnight(self, day: int) -> datetime:
         return START + timedelta(days=day)
@@ -146,7 +155,7 @@ class PlainReplay:
             begin, end = self.midnight(self.start + number), self.midnight(self.start + number + 1)
             rows = np.flatnonzero((self.time >= begin) & (self.time < end))
             lost = self.lose(model, rows)
-            self.outcomes += list(zip(self.known[rows], lost))
+            self.outcomes += [(when, loss, self.model_made) for when, loss in zip(self.known[rows], lost)]
             losses.append(lost.sum())
         return np.array(losses)
 
@@ -160,3 +169,23 @@ class PlainReplay:
             return (chance - self.y[rows]) ** 2
         true = np.where(self.y[rows] == 1, chance, 1 - chance)
         return np.minimum(-np.log(true), np.log(1000)) / np.log(1000)
+
+
+def policy(text: str):
+    return catalog.find(CHOICE, text)
+
+
+def bench_of(path, speeds, rows=60, **changes):
+    turning(path, speeds, rows=rows, noise=0.05, seed=2)
+    settings = {
+        "features": ("x0", "x1"),
+        "params": {"fit_intercept": False, "solver": "newton-cholesky"},
+        "train_days": 7,
+        "start_days": 14,
+    }
+    task = CadenceTask(history=path, time="time", label="label", **{**settings, "retraining_cost": 60.0, **changes})
+    return CHOICE.open(task, seed=0)
+
+
+def cost(bench, text: str) -> float:
+    return float(bench.prepare(policy(text)).course.cost(bench.prices).sum())

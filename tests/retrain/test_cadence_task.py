@@ -69,6 +69,17 @@ def test_a_label_without_the_moment_of_its_arrival(refusal):
     assert "empty in 8 rows that have a label" in refusal(gap)
 
 
+def test_times_of_which_one_has_a_zone(refusal):
+    text = refusal(FRAME.with_columns(pl.col("label_time").dt.replace_time_zone(None)))
+    assert "'label_time' has no time zone and the other has one" in text and "replace_time_zone" in text
+
+
+def test_a_feature_that_is_the_label_under_another_name(refusal):
+    assert "'copy' alone tells the label" in refusal(
+        FRAME.with_columns(copy=pl.col("label").str.to_uppercase()), features=("x", "copy")
+    )
+
+
 def test_a_label_that_is_a_quantity(refusal):
     assert "cut the number into ranges" in refusal(FRAME.with_columns(label=pl.col("x")))
 
@@ -149,14 +160,15 @@ def test_labels_of_any_kind(tmp_path, kind):
 
 
 def test_three_classes_and_texts_and_a_function_that_makes_a_pipeline(tmp_path):
-    three = FRAME.with_columns(label=pl.col("group"), twin=pl.col("group"))
+    other = pl.Series(np.random.default_rng(0).random(FRAME.height) < 0.03)
+    three = FRAME.with_columns(label=pl.col("group"), twin=pl.when(other).then(pl.lit("a")).otherwise("group"))
     task = task_of(
         tmp_path / "h.csv.parquet", three, features=("x", "twin"), estimator="test_cadence_task:pipeline", params={}
     )
     for loss in ("error", "brier", "log"):
         replay = replay_of(task.model_copy(update={"loss": loss}))
         assert np.diff(replay.fitted_by_day[0]).sum() < 0.1 * replay.rows.sum()
-        assert not len(replay.online)
+        assert replay.learner == "SGDClassifier, another model than Pipeline"
 
 
 def pipeline() -> Any:
@@ -170,7 +182,8 @@ def pipeline() -> Any:
 
 def test_fits_that_do_not_converge_are_told_in_the_table(tmp_path):
     bench = CadenceChoice().open(task_of(tmp_path / "h.parquet", FRAME, params={"max_iter": 1}), seed=0)
-    assert "50 times: ConvergenceWarning" in bench.exhibits({})[0].note
+    policies = {"never": bench.prepare(CadenceChoice().twins()[0])}
+    assert "50 times: ConvergenceWarning" in bench.exhibits(policies)[0].note
 
 
 def test_days_without_rows_are_replayed(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, final
 
 from pydantic import Field
 
-from weigh.choice import Bench, Choice, Measure, Needs, Option, Task
+from weigh.choice import Bench, Choice, Measure, Needs, Option, Task, content_digest
 from weigh.retrain.cadence._day import Day
 
 __all__ = ["Action", "Cadence", "CadenceChoice", "CadenceTask", "Day"]
@@ -33,7 +33,11 @@ class CadenceTask(Task):
     history: Path = Field(description="table with one row a prediction, in order of time")
     time: str = Field(description="column: when the prediction was made (a date or a datetime)")
     label: str = Field(description="column: what came out; rows without a value are left out")
-    features: tuple[str, ...] = Field(min_length=1, description="columns known at prediction: numbers, booleans, texts")
+    features: tuple[str, ...] = Field(
+        min_length=1,
+        description="columns known at prediction: numbers, booleans, texts (of a text's values, the 30 most "
+        "frequent of each training window have a column, and 200 at most over all windows)",
+    )
     label_time: str = Field(
         "", description="column: from when on the label was known; empty: `delay` after the prediction"
     )
@@ -46,8 +50,8 @@ class CadenceTask(Task):
     params: dict[str, Any] = Field({}, description="what the estimator is made with")
     online: str = Field(
         "",
-        description="incremental learner as module:Class; empty: the estimator itself where it has partial_fit, "
-        "for LogisticRegression a logistic regression by stochastic gradient descent, else none",
+        description="incremental learner as module:Class; empty: the estimator itself where its partial_fit works, "
+        "else a logistic regression by stochastic gradient descent",
     )
     online_params: dict[str, Any] = Field({}, description="what the incremental learner is made with")
     train_days: int = Field(60, ge=1, description="a model is fitted to the labels that arrived in so many last days")
@@ -66,6 +70,12 @@ class CadenceTask(Task):
         description="what one day's incremental update costs, in your money; by default `retraining_cost / train_days`",
     )
     seed: int = Field(0, description="of estimators that use randomness")
+
+    def fingerprint(self) -> str:
+        """As of every task; covers also the versions, or the bytes, of what the estimators are imported from."""
+        from weigh.retrain.cadence._source import sources
+
+        return content_digest([super().fingerprint(), sources([self.estimator, self.online])])
 
 
 class Cadence(Option, ABC):
@@ -127,10 +137,12 @@ class CadenceChoice(Choice):
     task = CadenceTask
     option = Cadence
     assumptions: ClassVar[Mapping[str, str]] = {
-        "ageing": "models age as they did in the replayed period: compare the error of the model in service with the "
-        "curve of error by model age",
-        "label_delay": "labels arrive as late as in the replayed period: watch the age of the newest label",
-        "prices": "a retraining and an error cost what the task says: decide again when either changes by half",
+        "models age as they did in the replayed period": "compare the error of the model in service with the curve of "
+        "error by model age",
+        "labels arrive as late as in the replayed period": "watch the age of the newest label",
+        "a retraining and an error cost what the task says": "decide again when either price changes by half",
+        "what was cheapest so far goes on being so": "decide again every quarter; the table of choosing on the past "
+        "shows what that was worth",
     }
 
     def open(self, task: CadenceTask, seed: int) -> Bench:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +14,12 @@ from weigh.choice import content_digest
 from weigh.data import cache_folder
 from weigh.data.cache import replacing
 from weigh.retrain.cadence import CadenceTask, _estimator
+from weigh.retrain.cadence._folder import alone_in, keep_newest
 from weigh.retrain.cadence._history import history_of
 from weigh.retrain.cadence._pass import Pass
 from weigh.retrain.cadence._replay import Replay
 
-_LAYOUT = 1
+_LAYOUT, _KEPT_MB = 2, 2000
 
 
 def replay_of(task: CadenceTask) -> Replay:
@@ -39,20 +41,27 @@ def _folder(task: CadenceTask) -> Path:
 
 
 def _replay_in(folder: Path, task: CadenceTask) -> Replay:
+    """The replay of a folder, made by whoever comes first; others wait for it."""
     whole = folder / "replay.npz"
-    if whole.exists():
-        return _loaded(whole)
-    estimator, learner = _estimator.batch(task), _estimator.incremental(task)
+    if not whole.exists():
+        with alone_in(folder):
+            if not whole.exists():
+                _make(folder, task)
+        keep_newest(folder.parent, _KEPT_MB)
+    os.utime(folder)
+    return _loaded(whole)
+
+
+def _make(folder: Path, task: CadenceTask) -> None:
+    estimator, learners = _estimator.batch(task), _estimator.incremental(task)
     made = Pass(task, history_of(task))
-    made.check_windows()
+    made.check_start()
     with _recorded() as notes:
-        fitted, online = made.run(estimator, learner, folder)
-    replay = made.replay(fitted, online, notes)
-    with replacing(whole) as temporary:
-        replay.save(temporary)
-    for part in folder.glob("*.npy"):
+        tables = made.run(estimator, learners, folder)
+    with replacing(folder / "replay.npz") as temporary:
+        made.replay(tables, notes).save(temporary)
+    for part in folder.glob("0*.npz"):
         part.unlink(missing_ok=True)
-    return replay
 
 
 @functools.lru_cache(maxsize=4)

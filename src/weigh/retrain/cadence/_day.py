@@ -23,21 +23,22 @@ class Day:
         self._past, self.number, self.date, self.seed = past, number, today, seed
         self.age = number - past.model
 
-    def error(self, days: int, ago: int = 0) -> float | None:
+    def error(self, days: int, ago: int = 0, own: bool = False) -> float | None:
         """Mean loss of what was in service, over the labels that arrived in `days` days.
 
         Args:
             days: how many mornings' arrivals to read.
             ago: how many mornings before this one the last of them lies.
+            own: only of rows that the model now in service predicted; what a model before it did is not its fault.
 
         Returns:
             a number between 0 and 1; None when fewer than `days` mornings have passed by then, or no label came.
         """
-        return self._past.error(self.number - ago, days)
+        return self._past.error(self.number - ago, days, own)
 
-    def arrived(self, days: int, ago: int = 0) -> int:
+    def arrived(self, days: int, ago: int = 0, own: bool = False) -> int:
         """How many labels `error` with the same arguments is the mean of."""
-        return self._past.arrived(self.number - ago, days)
+        return self._past.arrived(self.number - ago, days, own)
 
     def drift(self, days: int) -> list[float]:
         """Population stability index of each feature: the rows of the last `days` days against the training window.
@@ -57,20 +58,30 @@ class Past:
 
         self.replay, self.model, self.online = replay, 0, False
         self.arrived_loss = np.zeros(len(replay.arrived_rows))
+        self.own_loss = np.zeros(len(replay.arrived_rows))
+        self.own_rows = np.zeros(len(replay.arrived_rows), dtype=np.int64)
+
+    def change(self, day: int, online: bool) -> None:
+        """Put the model of that morning into service."""
+        self.model, self.online = day, online
+        self.own_loss[:], self.own_rows[:] = 0.0, 0
 
     def serve(self, day: int) -> None:
         """Predict the rows of `day`; their losses become known on the mornings when their labels arrive."""
         replay = self.replay
         cells = slice(replay.cell_starts[day], replay.cell_starts[day + 1])
-        table = replay.online if self.online else replay.fitted
-        self.arrived_loss[replay.cell_arrival[cells]] += table[self.model, cells]
+        arrival, table = replay.cell_arrival[cells], replay.online if self.online else replay.fitted
+        for known in (self.arrived_loss, self.own_loss):
+            known[arrival] += table[self.model, cells]
+        self.own_rows[arrival] += replay.cell_rows[cells]
 
-    def error(self, morning: int, days: int) -> float | None:
-        rows = self.arrived(morning, days)
-        return float(self.arrived_loss[morning - days + 1 : morning + 1].sum()) / rows if rows else None
+    def error(self, morning: int, days: int, own: bool = False) -> float | None:
+        rows, loss = self.arrived(morning, days, own), self.own_loss if own else self.arrived_loss
+        return float(loss[morning - days + 1 : morning + 1].sum()) / rows if rows else None
 
-    def arrived(self, morning: int, days: int) -> int:
-        return int(self.replay.arrived_rows[morning - days + 1 : morning + 1].sum()) if morning >= days else 0
+    def arrived(self, morning: int, days: int, own: bool = False) -> int:
+        rows = self.own_rows if own else self.replay.arrived_rows
+        return int(rows[morning - days + 1 : morning + 1].sum()) if morning >= days else 0
 
     def drift(self, morning: int, days: int) -> list[float]:
         import numpy as np

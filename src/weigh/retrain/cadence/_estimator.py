@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weigh.choice import UsageError, unknown
 from weigh.retrain.cadence import CadenceTask
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Bools = NDArray[np.bool_]
 
 _TWIN = "sklearn.linear_model:SGDClassifier"
 _TWIN_PARAMS = {"loss": "log_loss", "learning_rate": "constant", "eta0": 0.001}
@@ -25,8 +31,11 @@ def batch(task: CadenceTask) -> Any:
     return made
 
 
-def incremental(task: CadenceTask) -> Any | None:
-    """The learner of `continuous`: the one that the task names, else the estimator's own kind, else None.
+def incremental(task: CadenceTask) -> list[tuple[str, Any]]:
+    """What may learn for `continuous`, with what to call it: the first whose partial_fit works is taken.
+
+    It is the one that the task names; else the estimator's own kind where it has partial_fit, and after it a logistic
+    regression by stochastic gradient descent.
 
     Raises:
         UsageError: as for `batch`, or what the task names cannot learn incrementally.
@@ -38,13 +47,32 @@ def incremental(task: CadenceTask) -> Any | None:
                 f"online: {task.online} has no partial_fit, so that it cannot learn incrementally; type '{_TWIN}'"
             )
         _gives_what_the_loss_needs(made, task.online, task.loss)
-        return made
-    made = _made(task.estimator, task.params, "estimator", task.seed)
-    if hasattr(made, "partial_fit"):
-        return made
-    if type(made).__name__ == "LogisticRegression" and type(made).__module__.startswith("sklearn."):
-        return _made(_TWIN, {**_TWIN_PARAMS, **task.online_params}, "online", task.seed)
-    return None
+        return [(type(made).__name__, made)]
+    own = _made(task.estimator, task.params, "estimator", task.seed)
+    name = type(own).__name__
+    twin = _made(_TWIN, {**_TWIN_PARAMS, **task.online_params}, "online", task.seed)
+    same = name == "LogisticRegression"
+    learners = [("SGDClassifier" if same else f"SGDClassifier, another model than {name}", twin)]
+    return [(name, own), *learners] if hasattr(own, "partial_fit") else learners
+
+
+def restarts(model: Any) -> bool:
+    """Whether a fit may start from the coefficients of another without depending on where it began.
+
+    That is so for scikit-learn's logistic regression by Newton's method, whose first step from a near start already
+    lands closer to the optimum than its tolerance asks for. Other solvers stop early on the side that they came from.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    return type(model) is LogisticRegression and model.solver == "newton-cholesky" and not model.warm_start
+
+
+def start_from(model: Any, other: Any, seen: Bools) -> None:
+    """Let the unfitted model start from a fitted one of its kind; `seen` are the columns that it is given."""
+    import numpy as np
+
+    model.set_params(warm_start=True)
+    model.coef_, model.intercept_ = np.where(seen, other.coef_, 0.0), other.intercept_.copy()
 
 
 def _made(path: str, params: Mapping[str, Any], field: str, seed: int) -> Any:

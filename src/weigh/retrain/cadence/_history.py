@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from weigh.choice import UsageError
 from weigh.data import require
 from weigh.retrain.cadence import CadenceTask
+from weigh.retrain.cadence._leak import refuse_copies, refuse_known_later
 
 if TYPE_CHECKING:
     from datetime import date
@@ -34,6 +35,8 @@ class History:
     first: date
     days: int
     features: NDArray[np.float32]
+    seen: NDArray[np.bool_]
+    """Which columns of `features` the model of each morning sees, shape (days, columns)."""
     classes: tuple[str, ...]
     label: Ints
     day: Ints
@@ -46,6 +49,8 @@ class History:
     """The same of labelled rows whose label is known on the morning of d or before."""
     feature_starts: Ints
     """Where each feature's bins begin."""
+    notes: tuple[str, ...]
+    """What could not be encoded as one would wish."""
 
 
 def history_of(task: CadenceTask) -> History:
@@ -56,7 +61,7 @@ def history_of(task: CadenceTask) -> History:
     """
     import numpy as np
 
-    from weigh.retrain.cadence._encode import encoded
+    from weigh.retrain.cadence._encode import Windows, encoded
 
     frame = _read(task)
     origin = frame[_TIME][0] // _DAY * _DAY
@@ -69,21 +74,25 @@ def history_of(task: CadenceTask) -> History:
     unchanged[labelled] = _last_known(time[labelled], known[labelled], label[labelled])
     days, start = int(day[-1]) + 1, task.start_days or task.train_days
     need_blocks(days, start, task.block_days)
-    matrix, bins, feature_starts, width = encoded(frame, task.features, day < start)
+    refuse_copies(frame, task.features, label)
+    windows = Windows(np.where(labelled, arrival, days + task.train_days), start, days, task.train_days)
+    made = encoded(frame, task.features, day < start, windows)
     keep = np.flatnonzero(labelled)
     keep = keep[np.lexsort((arrival[keep], day[keep]))]
     return History(
         first=_date(frame, task.time),
         days=days,
-        features=matrix[keep],
+        features=made.matrix[keep],
+        seen=made.seen,
         classes=classes,
         label=label[keep],
         day=day[keep],
         arrival=arrival[keep],
         unchanged=unchanged[keep],
-        by_day=_counts(bins, day + 1, days + 1, width),
-        by_arrival=_counts(bins[labelled], arrival[labelled], days + 1, width),
-        feature_starts=feature_starts,
+        by_day=_counts(made.bins, day + 1, days + 1, made.width),
+        by_arrival=_counts(made.bins[labelled], arrival[labelled], days + 1, made.width),
+        feature_starts=made.starts,
+        notes=made.notes,
     )
 
 
@@ -100,7 +109,8 @@ def _read(task: CadenceTask) -> pl.DataFrame:
         sorted_by=task.time,
         key=[task.key] if task.key else [],
     )
-    _no_leak(task)
+    refuse_known_later(task)
+    _one_clock(lazy.collect_schema(), task)
     moment = pl.col(task.time).cast(pl.Datetime("us")).to_physical()
     known = moment + round(task.delay * _DAY)
     if task.label_time:
@@ -115,10 +125,18 @@ def _read(task: CadenceTask) -> pl.DataFrame:
     return frame
 
 
-def _no_leak(task: CadenceTask) -> None:
-    for name in (task.label, task.label_time):
-        if name in task.features:
-            raise UsageError(f"features: {name!r} is known only after the prediction; leave it out of the features")
+def _one_clock(schema: pl.Schema, task: CadenceTask) -> None:
+    """Raises `UsageError` when one time has a zone and the other has none: hours would be lost between them."""
+    import polars as pl
+
+    kinds = {name: schema[name] for name in (task.time, task.label_time) if name}
+    zones = {name: kind.time_zone for name, kind in kinds.items() if isinstance(kind, pl.Datetime)}
+    without = [name for name, zone in zones.items() if zone is None]
+    if without and len(without) < len(zones):
+        raise UsageError(
+            f"time, label_time: {without[0]!r} has no time zone and the other has one, so that nobody can say how long "
+            f"labels take; type .with_columns(pl.col({without[0]!r}).dt.replace_time_zone('UTC')) with its zone"
+        )
 
 
 def _check_labels(frame: pl.DataFrame, task: CadenceTask) -> None:

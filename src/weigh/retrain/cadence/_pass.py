@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import UsageError
-from weigh.data.cache import replacing
 from weigh.retrain.cadence import CadenceTask
+from weigh.retrain.cadence._fits import Fits
 from weigh.retrain.cadence._history import History
 from weigh.retrain.cadence._replay import Replay
 
@@ -21,9 +22,21 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+    Singles = NDArray[np.float32]
 
 _PASSES = 5
 _SMALLEST = 0.001
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a pass leaves: losses of shape (days, cells), (0, cells) without a learner, and what there is to say."""
+
+    fitted: Singles
+    online: Singles
+    learner: str
+    refused: str
+    notes: list[str]
 
 
 class Pass:
@@ -53,92 +66,108 @@ class Pass:
         low, high = np.searchsorted(self.arrivals, [after, until], side="right")
         return self.by_arrival[low:high]
 
-    def check_windows(self) -> None:
-        """Raises `UsageError` when a morning has nothing to learn from."""
+    def check_start(self) -> None:
+        """Raises `UsageError` when there is nothing to learn from on the first morning, or nothing to replay."""
         import numpy as np
 
         if self.from_day[0] == len(self.history.label):
             raise UsageError(
                 "no row with a label lies in the replayed period; look at the label column, or lower start_days"
             )
-        for day in range(self.days):
-            found = np.unique(self.history.label[self.window(day)])
-            if len(found) < 2:
-                when = self.history.first + timedelta(days=self.start + day)
-                has = f"only the label {self.history.classes[found[0]]!r}" if len(found) else "no label at all"
-                raise UsageError(
-                    f"in the {self.task.train_days} days before the morning of {when}, {has} has arrived, so that no "
-                    "model can be fitted; raise train_days and start_days, or look at the delay of the labels"
-                )
+        found = np.unique(self.history.label[self.window(0)])
+        if len(found) < 2:
+            when = self._date(0)
+            has = f"only the label {self.history.classes[found[0]]!r}" if len(found) else "no label at all"
+            raise UsageError(
+                f"in the {self.task.train_days} days before the morning of {when}, {has} has arrived, so that no "
+                "first model can be fitted; raise train_days and start_days, or look at the delay of the labels"
+            )
 
-    def run(self, estimator: Any, learner: Any | None, folder: Path) -> tuple[Floats, Floats]:
+    def _date(self, day: int) -> date:
+        return self.history.first + timedelta(days=self.start + day)
+
+    def run(self, estimator: Any, learners: Sequence[tuple[str, Any]], folder: Path) -> Tables:
         """Losses of every morning's model, and of the incremental learner as it then was, in every later cell.
 
-        Both have shape (days, cells), or (0, cells) without a learner. One thread of linear algebra a fit, since many
-        small fits side by side are several times faster than one after the other on all cores.
+        One thread of linear algebra a fit, since many small fits side by side are several times faster than one after
+        the other on all cores. Every sixteenth morning is fitted first; those up to the next may start from its model,
+        whoever fits them and in whatever order, so that the outcome depends on none of that.
         """
-        import numpy as np
         from threadpoolctl import threadpool_limits
 
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        fitted = np.zeros((self.days, len(self.cells)))
+        fitted = self._table()
+        fits = Fits(self, estimator, folder)
         with threadpool_limits(1), ThreadPoolExecutor(cores) as pool:
             try:
-                learnt = pool.submit(self.learn, learner)
-                for day, losses in enumerate(pool.map(lambda day: self._fit(estimator, day, folder), range(self.days))):
-                    fitted[day, self.cell_starts[day] :] = losses
-                return fitted, learnt.result()
+                learnt = pool.submit(self.learn_first, learners)
+                for days in fits.waves():
+                    for day, losses in zip(days, pool.map(fits.fit, days)):
+                        fitted[day, self.cell_starts[day] :] = losses
+                notes = self._carry(fitted, fits.failed)
+                return Tables(fitted, *learnt.result(), notes=notes)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _fit(self, estimator: Any, day: int, folder: Path) -> Floats:
+    def _table(self) -> Singles:
         import numpy as np
-        from sklearn import config_context
-        from sklearn.base import clone
 
-        path = folder / f"{day:06d}.npy"
-        with suppress(FileNotFoundError):
-            kept: Floats = np.load(path, allow_pickle=False)
-            return kept
-        window = self.window(day)
-        try:
-            with config_context(assume_finite=True, skip_parameter_validation=day > 0):
-                model = clone(estimator).fit(self.history.features[window], self.history.label[window])
-                losses = self._losses(model, day)
-        except ValueError as error:
-            raise UsageError(
-                f"estimator: {self.task.estimator} with {self.task.params} cannot be fitted: {error}"
-            ) from error
-        with replacing(path) as temporary, temporary.open("wb") as stream:
-            np.save(stream, losses)
-        return losses
+        return np.zeros((self.days, len(self.cells)), dtype=np.float32)
 
-    def learn(self, learner: Any | None) -> Floats:
+    def _carry(self, fitted: Singles, failed: Mapping[int, str]) -> list[str]:
+        """On mornings when nothing could be fitted, the newest model that could be stands in; returns what to say."""
+        for day in sorted(failed):
+            at = self.cell_starts[day]
+            fitted[day, at:] = fitted[day - 1, at:]
+        if not failed:
+            return []
+        first = min(failed)
+        return [
+            f"on {len(failed)} of {self.days} mornings no model could be fitted and a retraining kept the newest one "
+            f"(the first: {self._date(first)}, {failed[first]})"
+        ]
+
+    def learn_first(self, learners: Sequence[tuple[str, Any]]) -> tuple[Singles, str, str]:
+        """Losses of the first learner that does not refuse to learn, its name, and why those before it refused."""
+        refused: list[str] = []
+        for name, learner in learners:
+            try:
+                return self.learn(learner), name, "; ".join(refused)
+            except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+                refused.append(f"{name} refuses to learn incrementally ({str(error).strip().splitlines()[0]})")
+        return self._table()[:0], "", "; ".join(refused)
+
+    def learn(self, learner: Any) -> Singles:
         """The incremental learner's losses: it reads the first window some times, then each label once it arrives."""
-        import numpy as np
         from sklearn import config_context
 
-        if learner is None:
-            return np.zeros((0, len(self.cells)))
-        rows = np.zeros((self.days, len(self.cells)))
+        rows = self._table()
         for _ in range(_PASSES):
-            self._read(learner, self.window(0))
+            self._read(learner, self.window(0), 0)
         with config_context(assume_finite=True, skip_parameter_validation=True):
             for day in range(self.days):
                 if day:
-                    self._read(learner, self._arrived(self.start + day - 1, self.start + day))
-                rows[day, self.cell_starts[day] :] = self._losses(learner, day)
+                    self._read(learner, self._arrived(self.start + day - 1, self.start + day), day)
+                rows[day, self.cell_starts[day] :] = self.losses(learner, day)
         return rows
 
-    def _read(self, learner: Any, rows: Ints) -> None:
+    def inputs(self, rows: Ints, day: int) -> Singles:
+        """Features of some rows as the model of a morning sees them."""
+        seen = self.history.seen[self.start + day]
+        features = self.history.features[rows]
+        if not seen.all():
+            features[:, ~seen] = 0.0
+        return features
+
+    def _read(self, learner: Any, rows: Ints, day: int) -> None:
         import numpy as np
 
         classes = np.arange(len(self.history.classes))
         if len(rows):
-            learner.partial_fit(self.history.features[rows], self.history.label[rows], classes=classes)
+            learner.partial_fit(self.inputs(rows, day), self.history.label[rows], classes=classes)
 
-    def _losses(self, model: Any, day: int) -> Floats:
+    def losses(self, model: Any, day: int) -> Floats:
         """Sum of the model's losses in every cell from `day` on."""
         import numpy as np
 
@@ -149,7 +178,7 @@ class Pass:
         losses = row_losses(model, self.history.features[first:], self.history.label[first:], self.task.loss)
         return np.add.reduceat(losses, cells - first)
 
-    def replay(self, fitted: Floats, online: Floats, notes: list[str]) -> Replay:
+    def replay(self, tables: Tables, notes: Sequence[str]) -> Replay:
         """What is kept of the pass."""
         import numpy as np
 
@@ -162,13 +191,15 @@ class Pass:
             cell_starts=self.cell_starts,
             cell_arrival=own.arrival[self.cells] - self.start,
             cell_rows=np.diff(self.cells, append=len(own.label)),
-            fitted=fitted,
-            online=online,
+            fitted=tables.fitted,
+            online=tables.online,
+            learner=tables.learner,
+            refused=tables.refused,
             unchanged=np.array([wrong[low:high].sum() for low, high in zip(self.from_day, self.from_day[1:])]),
             by_day=own.by_day,
             by_arrival=own.by_arrival,
             feature_starts=own.feature_starts,
-            notes=tuple(notes),
+            notes=(*own.notes, *tables.notes, *notes),
         )
 
 

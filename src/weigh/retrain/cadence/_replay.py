@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Singles = NDArray[np.float32]
     Ints = NDArray[np.int64]
+
+_ROWS = 64
+"""Rows of a table that are summed at once: in double precision all of them would take twice the table's memory."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,9 @@ class Replay:
     cell_arrival: Ints
     """The morning on which a cell's labels are first known, shape (cells,)."""
     cell_rows: Ints
-    fitted: Floats
+    fitted: Singles
     """Sum of the losses in each cell of the model fitted on each morning, shape (days, cells); zero before it."""
-    online: Floats
+    online: Singles
     """The same of the incremental learner as it was on each morning; shape (0, cells) where there is none."""
     unchanged: Floats
     """Sum of the losses a day of predicting the label that arrived last, shape (days,)."""
@@ -44,6 +48,10 @@ class Replay:
     by_arrival: Ints
     feature_starts: Ints
     """As in `History`: there, days count from its first."""
+    learner: str
+    """What the incremental learner is; empty where there is none."""
+    refused: str
+    """Why a learner that should have been it is not; empty where none was tried in vain."""
     notes: tuple[str, ...]
     """What went less than well when the models were fitted."""
 
@@ -84,7 +92,7 @@ class Replay:
             np.savez(
                 stream,
                 allow_pickle=False,
-                **{field.name: np.array(getattr(self, field.name)) for field in fields(self)},
+                **{field.name: np.asarray(getattr(self, field.name)) for field in fields(self)},
             )
 
     @classmethod
@@ -103,8 +111,12 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _at_days(cells: Any, starts: Ints) -> Any:
-    """Sums over cells up to the first cell of each day, shape (..., days + 1)."""
+    """Sums over cells up to the first cell of each day, shape (..., days + 1), in double precision."""
     import numpy as np
 
-    sums = np.concatenate([np.zeros((len(cells), 1), cells.dtype), np.cumsum(cells, axis=1)], axis=1)
-    return sums[:, starts]
+    sums = np.zeros((len(cells), len(starts)), np.int64 if cells.dtype.kind == "i" else np.float64)
+    some = np.flatnonzero(np.diff(starts))
+    for low in range(0, len(cells) if some.size else 0, _ROWS):
+        part = slice(low, low + _ROWS)
+        sums[part, some + 1] = np.add.reduceat(cells[part], starts[some], axis=1, dtype=sums.dtype)
+    return np.cumsum(sums, axis=1, out=sums)

@@ -72,11 +72,12 @@ def follow(replay: Replay, act: Callable[[Day], Action], seed: int) -> Course:
             raise UsageError(f"a policy answered {action!r}; answer 'keep', 'retrain' or 'update'")
         if action == "update" and not len(replay.online):
             raise Unfit(
-                "the estimator cannot learn incrementally (it has no partial_fit); name a learner that can in the "
-                "task: online: sklearn.linear_model:SGDClassifier"
+                f"no incremental learner works here: {replay.refused}; name one that can in the task: "
+                "online: sklearn.linear_model:SGDClassifier"
             )
         if action != "keep":
-            past.model, past.online, changed[number] = number, action == "update", True
+            past.change(number, online=action == "update")
+            changed[number] = True
         made[number], online[number] = past.model, past.online
         past.serve(number)
     return course_of(replay, made, online, changed)

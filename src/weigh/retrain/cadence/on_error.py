@@ -15,9 +15,10 @@ from weigh.retrain.cadence import Action, Cadence, Day
 class OnError(Cadence):
     """Retrain when the error on arrived labels is well above its usual level.
 
-    Compares the mean loss of the labels that arrived in the last `days` days with the median of the same over the
-    `memory` days before. Good after a jump, which no calendar knows of; bad where labels arrive late, and where the
-    difficulty itself has seasons, since every hard week is an alarm.
+    Compares the mean loss of the labels that arrived in the last `days` days, of rows that the model in service
+    predicted, with the median of the same over the `memory` days before, whatever was in service. Good after a jump,
+    which no calendar knows of; bad where labels arrive late, and where the difficulty itself has seasons, since every
+    hard week is an alarm.
 
     Source: Gama, Medas, Castillo and Rodrigues, Learning with drift detection, SBIA 2004 (three standard errors), over
     days instead of rows.
@@ -30,11 +31,11 @@ class OnError(Cadence):
     rest: int = Field(7, ge=1, description="days after a retraining in which none follows")
 
     def act(self, day: Day) -> Action:
-        now = day.error(self.days)
+        now = day.error(self.days, own=True)
         before = [day.error(self.days, ago) for ago in range(self.days, self.days + self.memory, self.days)]
         levels = [level for level in before if level is not None]
         if day.age < self.rest or now is None or not levels:
             return "keep"
         usual = statistics.median(levels)
-        noise = self.sigmas * math.sqrt(usual * (1.0 - usual) / day.arrived(self.days))
+        noise = self.sigmas * math.sqrt(usual * (1.0 - usual) / day.arrived(self.days, own=True))
         return "retrain" if now > usual * (1.0 + self.rise) + noise else "keep"
