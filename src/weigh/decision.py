@@ -225,8 +225,8 @@ def _row(decision: Decision, standing: Standing) -> str:
         str(standing.measured.get(decision.objective, "–")), *(checks.get(text, "–") for text in decision.constraints),
         standing.why,
     )  # fmt: skip
-    body = "".join(f'<td style="text-align: left">{escape(cell)}</td>' for cell in cells)
-    return f'<tr style="font-weight: bold">{body}</tr>' if won else f"<tr>{body}</tr>"
+    texts = [f"<b>{escape(cell)}</b>" if won else escape(cell) for cell in cells]
+    return "<tr>" + "".join(f'<td style="text-align: left">{text}</td>' for text in texts) + "</tr>"
 
 
 def judge(lock: Lock, evidence: Iterable[Evidence]) -> Decision:

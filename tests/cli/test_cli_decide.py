@@ -285,3 +285,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path):
     assert error.startswith("going on where an earlier run stopped")
     assert evidence_rows(ledger) > kept > 0
     assert out.startswith("Not enough evidence")
+
+
+def test_every_example_of_the_help_works(weigh: Run):
+    text = weigh("decide", "--help").out.partition("Examples:")[2].partition("Exit status")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    assert len(lines) >= 3 and all(line.startswith("weigh decide ") for line in lines)
+    for line in lines:
+        words, _, target = line.partition(" > ")
+        ran = weigh(*shlex.split(words)[1:], *([] if "--print" in words else ["--print", "shell"]))
+        assert ran.code == 0, ran.err
+        if target:
+            Path(target).write_text(ran.out)

@@ -12,6 +12,7 @@ from conftest import Run
 
 from weigh import catalog
 from weigh.checks import Nonconformity, check_option
+from weigh.choice import Table
 from weigh.cli import VERBS, main
 from weigh.decision import Decision
 from weigh.ledger import Ledger
@@ -189,3 +190,30 @@ def test_new_refuses_what_cannot_be(weigh: Run):
 def test_the_module_is_the_command(capsys: pytest.CaptureFixture[str]):
     assert main(["--version"]) == 0
     assert re.match(r"weigh \d", capsys.readouterr().out)
+
+
+def test_what_goes_with_every_answer_is_printed_and_fits(weigh: Run, monkeypatch: pytest.MonkeyPatch):
+    weigh(*DECIDE, "--option", "divides", "--option", "divides:divisor=2")
+    wide = Table(
+        title="Every rival", columns=("rival", *(f"cost {i}" for i in range(4)), "low", "high"), always=True,
+        rows=(("(no change: the label that arrived last)", 1.5, 12345.678, 0.25, 145.3, 122.1, 159.2),),
+    )  # fmt: skip
+    hidden = Table(title="Hidden", columns=("a",), rows=((1,),))
+    monkeypatch.setattr(Ledger, "exhibits", lambda self, lock: [wide, hidden])
+    monkeypatch.setenv("COLUMNS", "80")
+    out = weigh("show", "last").out
+    assert "Every rival" in out and "145 [122, 159]" in out and "12,346" in out and "Hidden" not in out
+    assert max(map(len, out.splitlines()[1:])) <= 80
+
+
+def test_a_ledger_that_is_not_the_usual_one_is_in_every_command_that_is_printed(weigh: Run):
+    out = weigh(*DECIDE, "--ledger", "my.db", "--records", "kept").out
+    for verb in ("explain", "report"):
+        found = re.search(rf"weigh {verb} (\w+) --ledger my.db", out)
+        assert found and weigh(verb, found[1], "--ledger", "my.db").code == 0
+    again = weigh("show", "last", "--ledger", "my.db").out.partition("The same run again")[2]
+    assert "in the folder that holds .weigh" in again and "--ledger my.db" in again and "--records kept" in again
+
+
+def test_doctor_does_not_call_a_ledger_fine_that_is_not_there(weigh: Run):
+    assert "not there yet" in weigh("doctor").out

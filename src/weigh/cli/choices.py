@@ -35,11 +35,11 @@ def command(as_json: bool) -> None:
             name,
             made.question,
             f"{len(catalog.options(made))}",
-            ", ".join(f"{m.name} ({m.unit})" if m.unit else m.name for m in made.measures),
+            ", ".join(measure.name for measure in made.measures),
         )
         for name, made in known
     ]
     console = show.console()
     show.put(console, show.table(["choice", "question", "options", "measures"], rows))
     if known:
-        console.print(f"\nTry one on its toy task: weigh decide {known[0][0]} --toy")
+        console.print(f"\nMore of one: weigh options {known[0][0]}. Try it: weigh decide {known[0][0]} --toy")

@@ -78,13 +78,16 @@ def abilities(made: Choice) -> dict[str, list[str]]:
 
 
 def _show(here: dict[str, str], ledger: str, error: str, found: dict[str, dict[str, list[str]]]) -> None:
+    from pathlib import Path
+
     from rich.text import Text
 
     from weigh import show
 
     console = show.console()
     facts: list[tuple[Any, ...]] = [(Text(name, "bold"), value) for name, value in here.items()]
-    facts.append((Text("ledger", "bold"), Text(error, "red") if error else f"{ledger}: fine"))
+    there = "can be read" if "://" in ledger or Path(ledger).exists() else "not there yet: `weigh decide` makes it"
+    facts.append((Text("ledger", "bold"), Text(error, "red") if error else f"{ledger}: {there}"))
     show.put(console, show.grid(facts))
     console.print()
     rows = []

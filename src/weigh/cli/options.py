@@ -33,6 +33,8 @@ def command(choice: str, wanted: tuple[str, ...], as_json: bool) -> None:
     console = show.console()
     console.print(f"{made.name}: {made.question}\n")
     show.put(console, _fields(made))
+    console.print()
+    show.put(console, _measures(made))
     for fact in facts:
         show.put(console, _block(fact, fact["option"] == made.baseline.partition(":")[0]))
     console.print()
@@ -96,8 +98,21 @@ def _fields(made: Choice) -> RenderableType:
     """What a task of the choice is given as."""
     from weigh import show
 
-    rows = [(row["name"], row["type"], default_text(row), row["meaning"]) for row in settings(made.task)]
-    return show.table(["task field", "type", "default", "meaning"], rows)
+    rows = [(row["name"], _type(row), row["meaning"]) for row in settings(made.task)]
+    return show.table(["task field", "type = default", "meaning"], rows)
+
+
+def _measures(made: Choice) -> RenderableType:
+    """What constraints and the objective may name."""
+    from weigh import show
+
+    rows = [(m.name, f"{m.better}{f', {m.unit}' if m.unit else ''}", m.meaning) for m in made.measures]
+    return show.table(["measure", "better, unit", "meaning"], rows)
+
+
+def _type(row: dict[str, Any]) -> str:
+    default = default_text(row)
+    return f"{row['type']}, {default[1:-1]}" if "default" not in row else f"{row['type']} = {default}"
 
 
 def _block(fact: dict[str, Any], baseline: bool) -> RenderableType:
@@ -111,10 +126,10 @@ def _block(fact: dict[str, Any], baseline: bool) -> RenderableType:
     able = Text("can run here", "green")
     if fact["missing"]:
         able = Text("cannot run here: " + "; ".join(fact["missing"]), "red")
-    rows = [(row["name"], row["type"], default_text(row), row["meaning"]) for row in fact["settings"]]
+    rows = [(row["name"], _type(row), row["meaning"]) for row in fact["settings"]]
     parts: list[RenderableType] = [able]
     if rows:
-        parts.append(show.table(["setting", "type", "default", "meaning"], rows))
+        parts.append(show.table(["setting", "type = default", "meaning"], rows))
     return Group("", head, Padding(Group(*parts), (0, 0, 0, 2)))
 
 
