@@ -13,6 +13,7 @@ from pydantic import Field
 from weigh.choice import Blocks, Frozen, Measure, UsageError, unknown
 from weigh.constraint import Constraint as Constraint
 from weigh.evidence import Evidence
+from weigh.scale.figures import ends
 from weigh.scale.gauge import Gauge
 from weigh.scale.interval import Interval
 from weigh.scale.race import Race
@@ -122,12 +123,7 @@ class Estimate(Frozen):
         )  # fmt: skip
 
     def __str__(self) -> str:
-        if self.estimate is None:
-            return "not known"
-        if self.low == self.high == self.estimate:
-            return f"{self.estimate:.4g}"
-        low, high = (f"{end:.4g}" if end is not None else "?" for end in (self.low, self.high))
-        return f"{self.estimate:.4g} [{low}, {high}]"
+        return ends(self.estimate, self.low, self.high)
 
 
 class Check(Frozen):

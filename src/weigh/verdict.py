@@ -18,6 +18,7 @@ from weigh.decision import (
     by_block,
 )
 from weigh.evidence import Evidence, evidence_digest
+from weigh.scale.figures import ends, with_unit
 from weigh.scale.gauge import Limit
 from weigh.scale.interval import Interval
 from weigh.scale.race import Race, Runner
@@ -180,16 +181,14 @@ def _why_chosen(lock: Lock, verdict: Verdict) -> str:
 
 
 def _gain(lock: Lock, race: Race, name: str, rival: str) -> str:
-    interval = race.advantage(name, rival)
+    gain = race.advantage(name, rival)
     if race.objective.compared_by_ratio:
-        return f"{interval.estimate:.1%} [{interval.low:.1%}, {interval.high:.1%}]"
-    return f"{_text(interval)} {lock.measure(lock.objective).unit}"
+        return ends(gain.estimate, gain.low, gain.high, percent=True)
+    return with_unit(_text(gain), lock.measure(lock.objective).unit)
 
 
 def _text(interval: Interval) -> str:
-    if interval.low == interval.high:
-        return f"{interval.estimate:.4g}"
-    return f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
+    return ends(interval.estimate, interval.low, interval.high)
 
 
 def _short(interval: Interval, bound: float, op: str) -> float:

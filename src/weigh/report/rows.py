@@ -7,7 +7,7 @@ from typing import NamedTuple
 from weigh.choice import Measure
 from weigh.decision import Decision, Estimate, Lock, Standing
 from weigh.report.history import head, palette
-from weigh.show import interval, known, ordered
+from weigh.show import interval, known, left, ordered
 
 
 class Badge(NamedTuple):
@@ -126,7 +126,7 @@ def lanes(lock: Lock, made: Decision) -> tuple[Lane, ...]:
             OUTCOMES[s.outcome],
             f"{100 * _raced(s) / most:.4g}",
             f"{100 * s.blocks / most:.4g}",
-            _how_far(lock, s),
+            _how_far(lock, made, s),
             s.why,
         )
         for s in sorted(ordered(lock, made), key=lambda s: -_raced(s))
@@ -138,13 +138,13 @@ def _raced(standing: Standing) -> int:
     return standing.blocks if standing.dropped_at is None else standing.dropped_at + 1
 
 
-def _how_far(lock: Lock, standing: Standing) -> str:
+def _how_far(lock: Lock, made: Decision, standing: Standing) -> str:
     count = f"{standing.blocks:,} block{'' if standing.blocks == 1 else 's'}"
     if standing.dropped_at is None:
         return f"{count}, to the end"
     longer = standing.option == lock.baseline and standing.blocks > standing.dropped_at + 1
     kept = f", measured on for {count} as the baseline" if longer else ""
-    return f"dropped after block {standing.dropped_at + 1:,}{kept}"
+    return f"dropped {left(made, standing)}{kept}"
 
 
 def again(lock: Lock, made: Decision) -> tuple[Again, ...]:
