@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from weigh import UsageError, catalog, decide
 from weigh.engine.local import LocalEngine
@@ -82,3 +83,70 @@ def test_what_cannot_be_loaded_says_so(tmp_path: Path) -> None:
         catalog.find(drift, str(tmp_path / "broken.py"))
     with pytest.raises(UsageError, match="cannot be loaded"):
         catalog.find(drift, "no_such_module:Option")
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (":", "one side of the colon is empty|lacks a setting"),
+        ("welch:", "'welch:' lacks a setting after the colon; type welch:setting=value"),
+        ("confidence=0.9", "names no option of cause/experiment; type an option before it"),
+        ("bootstrap:draws=100,draws=200", "draws is given twice"),
+        ("json:loads", "is no option of cause/experiment"),
+        ("welsh", "did you mean 'welch'"),
+    ],
+)
+def test_what_is_typed_wrongly_is_told_apart(typed: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        catalog.find(catalog.choice("cause/experiment"), typed)
+
+
+@pytest.mark.parametrize("name", ["weigh.choice:Choice", "json:loads", "weigh.choice:UsageError", "json:", ":x"])
+def test_what_is_no_choice_is_never_called(name: str) -> None:
+    with pytest.raises(UsageError, match=r"is no choice|one side of the colon is empty"):
+        catalog.choice(name)
+
+
+@pytest.mark.parametrize("name", ["monitor/", "monitor/drift.ks", "monitor/_x", "/", "", "monitor/drift/ks"])
+def test_a_choice_that_is_not_there_is_one_sentence(name: str) -> None:
+    with pytest.raises(UsageError, match="there is no choice"):
+        catalog.choice(name)
+
+
+def test_a_value_is_refused_in_words() -> None:
+    drift = catalog.choice("monitor/drift")
+    with pytest.raises(UsageError) as caught:
+        catalog.find(drift, "ks:threshold=high")
+    assert str(caught.value) == "option 'ks:threshold=high': threshold must be a number, not 'high'"
+    said = {}
+    for name, value in {"kinds": ["mean", "scael"], "window": 0, "sizes": "mean", "columns": 3, "size": "nan"}.items():
+        with pytest.raises(ValidationError) as refused:
+            drift.task.model_validate({"history": "x", name: value})
+        said[name] = catalog.plain(refused.value)
+    assert "there is no value 'scael' of kinds; did you mean 'scale'? (known: mean, scale," in said["kinds"]
+    assert said["window"] == "window must be at least 20, not 0"
+    assert said["sizes"] == "sizes must be name:value pairs, typed sizes=a:1,b:2, not 'mean'"
+    assert said["columns"] == "columns must be a list, typed columns=a,b, not 3"
+    assert said["size"] == "size must be a finite number, not 'nan'"
+    with pytest.raises(ValidationError) as refused:
+        drift.task.model_validate({"history": "x", "stretch": 5000})
+    assert catalog.plain(refused.value).startswith("a stretch of 5000 rows is longer than a window")
+
+
+def test_a_broken_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "faulty_tests.py").write_text("raise RuntimeError('out of luck')")
+    info = tmp_path / "faulty-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[weigh.options]\nodd = faulty_tests:Odd\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UsageError, match=r"odd = faulty_tests:Odd of the package faulty .* RuntimeError: out of luck"):
+        catalog.options(catalog.choice("cause/experiment"))
+
+
+def test_what_a_file_does_to_the_streams_does_not_last(tmp_path: Path) -> None:
+    mine = tmp_path / "silencer.py"
+    mine.write_text(MINE.format(name="Silencer") + "\nimport sys\nsys.stdout = None\n")
+    before = sys.stdout
+    catalog.find(catalog.choice("monitor/drift"), str(mine))
+    assert sys.stdout is before

@@ -8,9 +8,10 @@ import importlib.util
 import inspect
 import itertools
 import pkgutil
+import re
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from weigh.choice import Choice, Option, UsageError, unknown
 from weigh.decision import OptionLock
+from weigh.plain import plain as plain
 
 AREAS = ("train", "tune", "compress", "serve", "monitor", "cause", "retrain")
 GROUP = "weigh.options"
@@ -36,21 +38,34 @@ def choices() -> dict[str, Choice]:
             if module.ispkg and not module.name.rpartition(".")[2].startswith("_"):
                 made = _choice_in(importlib.import_module(module.name))
                 found[made.name] = made
-    for entry in entry_points(group="weigh.choices"):
-        made = entry.load()()
-        found[made.name] = made
+    for _, loaded in _installed("weigh.choices"):
+        if inspect.isclass(loaded) and issubclass(loaded, Choice) and not inspect.isabstract(loaded):
+            found[loaded.name] = loaded()
     return found
+
+
+def _installed(group: str) -> Iterator[tuple[str, Any]]:
+    """What installed packages offer under an entry point group, by the entry's name."""
+    for entry in entry_points(group=group):
+        try:
+            yield entry.name, entry.load()
+        except (Exception, SystemExit) as error:
+            package = f" of the package {entry.dist.name}" if entry.dist else ""
+            raise UsageError(
+                f"the entry point {entry.name} = {entry.value}{package} cannot be loaded: {type(error).__name__}: "
+                f"{error}; mend or uninstall that package"
+            ) from error
 
 
 def choice(name: str) -> Choice:
     """The choice of that name (``area/choice``, or ``module:Class`` for one from outside)."""
     if ":" in name:
-        made = _attribute(name)()
-        if not isinstance(made, Choice):
+        found = _attribute(name)
+        if not (inspect.isclass(found) and issubclass(found, Choice) and not inspect.isabstract(found)):
             raise UsageError(f"{name} is no choice: give the module:Class of a class that finalises weigh.Choice")
-        return made
+        return found()
     folder = "weigh." + name.replace("/", ".")
-    if name.count("/") == 1 and name.partition("/")[0] in AREAS and _exists(folder):
+    if re.fullmatch(r"[a-z]+/[a-z][a-z0-9_]*", name) and name.partition("/")[0] in AREAS and _exists(folder):
         return _choice_in(importlib.import_module(folder))
     known = choices()
     if name not in known:
@@ -85,8 +100,7 @@ def options(of: Choice) -> dict[str, type[Option]]:
         if not module.name.startswith("_"):
             made = _option_in(importlib.import_module(f"{package.__name__}.{module.name}"), of)
             found[made.name] = made
-    for entry in entry_points(group=GROUP):
-        loaded = entry.load()
+    for _, loaded in _installed(GROUP):
         if inspect.isclass(loaded) and issubclass(loaded, of.option):
             found[loaded.name] = loaded
     return dict(sorted(found.items(), key=lambda item: (item[0] != of.baseline.partition(":")[0], item[0])))
@@ -109,7 +123,7 @@ def _option_in(module: ModuleType, of: Choice) -> type[Option]:
 
 def find(of: Choice, text: str) -> Option:
     """The option that was typed: ``name``, ``name:setting=value,...``, ``./mine.py``, ``module:Class``."""
-    head, settings = _split(text)
+    head, settings = _split(of, text)
     return _make(of, load(of, head), settings, text)
 
 
@@ -131,6 +145,8 @@ def load(of: Choice, head: str) -> type[Option]:
 def _attribute(path: str) -> Any:
     """What ``module:name`` or ``file.py:name`` means."""
     module, _, attribute = path.partition(":")
+    if not (module and attribute):
+        raise UsageError(f"'{path}' cannot be loaded: one side of the colon is empty; type it as module:Class")
     try:
         found: Any = _from_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
         for part in attribute.split("."):
@@ -140,17 +156,27 @@ def _attribute(path: str) -> Any:
     return found
 
 
-def _split(text: str) -> tuple[str, dict[str, str]]:
-    head, _, tail = text.rpartition(":") if "=" in text else (text, "", "")
-    if "=" not in text:
+def _split(of: Choice, text: str) -> tuple[str, dict[str, str]]:
+    """An option's name, file or class, and its settings as they were typed."""
+    start, equals, _ = text.partition("=")
+    if not equals:
+        if text.endswith(":"):
+            raise UsageError(f"'{text}' lacks a setting after the colon; type {text[:-1] or 'name'}:setting=value")
         return text, {}
+    head = start.rpartition(":")[0]
+    if not head:
+        known = of.baseline.partition(":")[0]
+        raise UsageError(f"'{text}' names no option of {of.name}; type an option before it, such as {known}:{text}")
     settings: dict[str, str] = {}
+    tail = text[len(head) + 1 :]
     for item in tail.split(","):
         key, equals, value = item.partition("=")
         if not equals:
             raise UsageError(
                 f"in '{text}', '{item}' is no setting; type {head or 'option'}:setting=value,setting=value"
             )
+        if key.strip() in settings:
+            raise UsageError(f"in '{text}', {key.strip()} is given twice; type it once")
         settings[key.strip()] = value.strip()
     return head, settings
 
@@ -166,12 +192,6 @@ def _make(of: Choice, cls: type[Option], settings: dict[str, str], text: str) ->
         raise UsageError(f"option '{text}': {plain(error)}") from None
 
 
-def plain(error: ValidationError) -> str:
-    """A validation error in one line: which field, what is wrong with which value."""
-    parts = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
-    return "; ".join(parts)
-
-
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise UsageError(f"there is no file {path}; `weigh new CHOICE NAME` writes an option to start from")
@@ -180,6 +200,7 @@ def _from_file(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    streams = sys.stdin, sys.stdout, sys.stderr
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
@@ -187,6 +208,8 @@ def _from_file(path: Path) -> ModuleType:
         frames = traceback.extract_tb(error.__traceback__)
         line = getattr(error, "lineno", None) or next((f.lineno for f in reversed(frames) if f.name == "<module>"), "?")
         raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error} (line {line}); mend it") from None
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = streams
     return module
 
 

@@ -7,13 +7,16 @@ import inspect
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from weigh.cli._described import described
+from weigh.cli._imports import Names, lines
 
 if TYPE_CHECKING:
     from weigh.choice import Choice, Option
 
-_FILE = '''"""{title} for {choice}."""
+_FILE = '''"""{title} for {choice}.{types}"""
 
 from __future__ import annotations
 
@@ -28,11 +31,13 @@ class {cls}({base}):
     Source: the paper, standard or page that it comes from.
     """
 
-    needs = {needs}  # such as Needs(packages=("scipy>=1.15",)); import them inside the methods
+    # such as Needs(packages=("scipy>=1.15",)): import them inside the methods
+    needs = {needs}
 
     strength: float = Field(1.0, gt=0, description="an example of a setting: rename it, or take it out")
 {methods}'''
 
+_TYPES = "What its methods are given and give, for you to read and to take out:"
 _METHOD = """
 {signature}
 {doc}
@@ -41,23 +46,26 @@ _METHOD = """
 
 
 def render(made: Choice, option: str) -> str:
-    """A file that finalises the choice's abstract class."""
+    """A file that finalises the choice's abstract class; its docstring says what the methods are given."""
     base = made.option
+    public = sys.modules[base.__module__]
     methods = [getattr(base, name) for name in _in_order(base)]
-    names = {base.__module__: {base.__name__}, "pydantic": {"Field"}, "weigh.choice": {"Needs"}}
-    for name, module in {name: _origin(method, name) for method in methods for name in _names(method)}.items():
-        names.setdefault(module, set()).add(name)
-    names.pop("", None)
-    own = getattr(sys.modules[base.__module__], "TEMPLATE", "")
-    body = textwrap.indent(textwrap.dedent(own).strip("\n"), "    ") if own else ""
+    names = Names(public)
+    stubs = [_method(method, names) for method in methods]
+    wanted = {base.__module__: {base.__name__}, "pydantic": {"Field"}, "weigh.choice": {"Needs"}}
+    for module, found in names.found.items():
+        wanted[module] = wanted.get(module, set()) | found
+    own = getattr(public, "TEMPLATE", "")
+    types = described(public, methods)
     return _FILE.format(
         title=option.replace("_", " ").capitalize(),
         choice=made.name,
-        imports=_imports(names, {base.__module__, "pydantic"}),
+        types=f"\n\n{_TYPES}\n\n{types}\n" if types else "",
+        imports=lines(wanted, {base.__module__, "pydantic"}),
         cls="".join(part.capitalize() for part in option.split("_")),
         base=base.__name__,
         needs=_needs(base),
-        methods=f"\n{body}\n" if body else "".join(map(_method, methods)),
+        methods=f"\n{textwrap.indent(textwrap.dedent(own).strip(chr(10)), '    ')}\n" if own else "".join(stubs),
     )
 
 
@@ -75,11 +83,12 @@ def _in_order(base: type[Any]) -> list[str]:
     return sorted(base.__abstractmethods__, key=order.index)
 
 
-def _method(method: Callable[..., Any]) -> str:
+def _method(method: Callable[..., Any], names: Names) -> str:
     node = _node(method)
     node.body = [ast.Pass()]
     node.decorator_list = [d for d in node.decorator_list if "abstractmethod" not in ast.unparse(d)]
-    signature = ast.unparse(node).rsplit("\n", 1)[0]
+    rewritten = names.within(sys.modules[getattr(method, "fget", method).__module__], node)
+    signature = ast.unparse(rewritten).rsplit("\n", 1)[0]
     doc = inspect.getdoc(method) or "What it does."
     tail = "\n" if "\n" in doc else ""
     message = textwrap.shorten(f"fill in {method.__name__}: {doc.splitlines()[0]}", 80, placeholder=" ...")
@@ -96,36 +105,3 @@ def _node(method: Callable[..., Any]) -> ast.FunctionDef:
     node = ast.parse(source).body[0]
     assert isinstance(node, ast.FunctionDef)
     return node
-
-
-def _names(method: Callable[..., Any]) -> Iterator[str]:
-    """The names that a method's signature uses."""
-    node = _node(method)
-    parts = [a.annotation for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-    for part in (*parts, node.returns, *node.args.defaults):
-        yield from (item.id for item in ast.walk(part) if isinstance(item, ast.Name)) if part else ()
-
-
-def _origin(method: Callable[..., Any], name: str) -> str:
-    """The import that brings a name: ``module`` to import it from, or ``import x as y`` in full; empty for builtins."""
-    module = sys.modules[getattr(method, "fget", method).__module__]
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
-        if isinstance(node, ast.Import | ast.ImportFrom) and name in {a.asname or a.name for a in node.names}:
-            if isinstance(node, ast.Import):
-                return ast.unparse(node)
-            return str(node.module)
-    return module.__name__ if hasattr(module, name) else ""
-
-
-def _imports(names: dict[str, set[str]], used: set[str]) -> str:
-    """Import lines: the standard library, what is `used` when the file runs, weigh; the rest only for type checkers."""
-    groups: dict[int, list[str]] = {0: [], 1: [], 2: [], 3: []}
-    for module, wanted in sorted(names.items()):
-        line = module if module.startswith("import ") else f"from {module} import {', '.join(sorted(wanted))}"
-        root = line.split()[1].split(".")[0]
-        own = 2 if root == "weigh" else 1 if module in used else 3
-        groups[0 if root in sys.stdlib_module_names else own].append(line)
-    if typed := groups.pop(3):
-        groups[0].append("from typing import TYPE_CHECKING")
-        groups[4] = ["if TYPE_CHECKING:", *(f"    {line}" for line in typed)]
-    return "\n\n".join("\n".join(lines) for lines in groups.values() if lines)

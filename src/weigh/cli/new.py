@@ -27,8 +27,7 @@ def command(choice: str, option: str, folder: Path, force: bool) -> None:
     path = folder / f"{option}.py"
     if path.exists() and not force:
         raise UsageError(f"{path} is there already; name another option, or type --force to write over it")
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(made, option), encoding="utf-8")
+    _write(path, render(made, option))
     shown = path if path.is_absolute() else f"./{path}"
     click.echo(
         f"wrote {path}: fill in {', '.join(sorted(made.option.__abstractmethods__))}. Then:\n"
@@ -36,6 +35,18 @@ def command(choice: str, option: str, folder: Path, force: bool) -> None:
         f"  python -c \"from weigh.checks import check_option; print(check_option('{choice}', '{shown}'))\"\n"
         f"  weigh decide {choice} --toy --option {shown}"
     )
+
+
+def _write(path: Path, text: str) -> None:
+    from weigh.choice import UsageError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written in {Path.cwd()}: {error.strerror}; type --folder with one that you may write to"
+        ) from None
 
 
 def _check_name(option: str) -> None:
