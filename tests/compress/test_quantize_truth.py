@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from onnx import numpy_helper
 from scipy import stats
 
 from weigh import catalog
-from weigh.choice import Unfit
+from weigh.choice import Block, Unfit
 from weigh.compress.quantize import Calibration, Quantize, QuantizeTask
 from weigh.compress.quantize._bench import QuantizeBench
 from weigh.compress.quantize._ranges import BINS, _loss, clip_at, histograms
@@ -189,6 +190,20 @@ def test_values_pair_row_by_row(
     inputs, truth = bench.rows.feeds["X"][bench._order], bench.truth[bench._order]
     right = forward(layers, inputs).argmax(axis=1) == truth
     np.testing.assert_array_equal(whole_race(plain, catalog.find(choice, "none"), seed=4)["accuracy"], right)
+
+
+def test_runs_to_warm_up_do_not_count(plain: QuantizeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = accumulate(range(100))
+    monkeypatch.setattr("weigh.compress.quantize._session.time.perf_counter_ns", lambda: next(ticks) * 1_000_000)
+    session = Session(plain.model, "scores", threads=1, batch=1)
+    assert session.times({"X": gaussian(1, SIZES[0])}, warmup=2, runs=3) == [5, 7, 9]
+
+
+def test_one_run_a_round_counts_for_the_tail(choice: Quantize, plain: QuantizeTask) -> None:
+    bench = QuantizeBench(plain, seed=0)
+    subject = bench.prepare(catalog.find(choice, "none"))
+    values = bench.trial(subject, Block(index=0, seed=0))
+    assert values["p95"] == subject.times[0][-1:]
 
 
 def test_a_session_on_another_device_is_refused(plain: QuantizeTask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ class QuantizeTask(Task):
     held_back: float = Field(0.2, ge=0, le=0.9, description="share of the other rows kept for the confirmation")
     batch: int = Field(1, ge=1, description="rows that are served, and so answered and timed, in one run")
     threads: int = Field(1, ge=1, description="threads of one session")
-    rounds: int = Field(200, ge=1, description="timing rounds of the race; each one also judges its share of the rows")
+    rounds: int = Field(300, ge=1, description="timing rounds of the race; each one also judges its share of the rows")
     runs: int = Field(20, ge=1, description="timed runs of each option in a round")
     warmup: int = Field(5, ge=0, description="runs before the timed ones")
 
@@ -125,8 +125,8 @@ class Quantize(Choice):
             better="lower",
             kind="quantile",
             q=0.95,
-            meaning="time that 95 % of single runs stay under on this machine; every fourth run of a round counts, "
-            "since neighbouring runs share what disturbs them",
+            meaning="time that 95 % of single runs stay under on this machine; one run a round counts, as those of a "
+            "round share what disturbs them, so that a limit on it takes 150 rounds or more to certify",
             tolerance=0.05,
         ),
         Measure(

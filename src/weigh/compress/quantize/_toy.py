@@ -33,7 +33,7 @@ def write_toy(folder: Path, seed: int = 0) -> QuantizeTask:
     onnx.save(net(layers), folder / "model.onnx")
     np.savez(folder / "rows.npz", X=inputs, y=labels)
     return QuantizeTask(
-        model=folder / "model.onnx", data=folder / "rows.npz", calibration_rows=100, rounds=60, runs=20, warmup=3
+        model=folder / "model.onnx", data=folder / "rows.npz", calibration_rows=100, rounds=200, runs=20, warmup=5
     )
 
 
