@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import polars as pl
+from numpy.typing import NDArray
 from skl2onnx import to_onnx
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
@@ -38,7 +41,22 @@ def encoded(model: Pipeline, rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(x, schema=names).with_columns(late=rows["late"].cast(pl.Int64))
 
 
-def judged(rows: pl.DataFrame, champion: Pipeline, challenger: Pipeline, seed: int) -> pl.DataFrame:
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The champion as it serves: its encoder, and the net in the file that was chosen."""
+
+    champion: Pipeline
+    net: Path
+
+    def predict_proba(self, numbers: pl.DataFrame) -> NDArray[np.float32]:
+        """Probabilities of being on time and of being late, shape (rows, 2): a flight at a time, as was measured."""
+        session = onnxruntime.InferenceSession(self.net, providers=["CPUExecutionProvider"])
+        x = self.champion["encoder"].transform(numbers).astype(np.float32)
+        name = session.get_inputs()[0].name
+        return np.concatenate([session.run(["probabilities"], {name: x[i : i + 1]})[0] for i in range(len(x))])
+
+
+def judged(rows: pl.DataFrame, champion: Pipeline | Served, challenger: Pipeline, seed: int) -> pl.DataFrame:
     """Brier score of both models a flight, what the champion expects of its own, and an arm drawn for each flight."""
     x, late = flights.numbers(rows), rows["late"].cast(int).to_numpy()
     old, new = (model.predict_proba(x)[:, 1] for model in (champion, challenger))
