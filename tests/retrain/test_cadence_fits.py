@@ -41,7 +41,7 @@ def test_other_code_under_the_same_name_is_another_task(tmp_path, monkeypatch):
 def test_two_at_once_fit_each_window_once(tmp_path):
     """The lock is the operating system's, between any two open files: of one process or of two."""
     counting = {"estimator": "cadence_streams:Counting", "params": {}}
-    task = task_of(tmp_path / "h.parquet", stream(60, 10, seed=2), **counting)
+    task = task_of(tmp_path / "h.parquet", stream(60, 10, seed=12), **counting)
     Counting.fits = 0
     with ThreadPoolExecutor(3) as pool:
         made = list(pool.map(replay_of, [task] * 3))

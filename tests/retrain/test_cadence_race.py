@@ -30,6 +30,7 @@ def test_the_toys_known_answer_is_chosen(toy, tmp_path):
     assert decision.chosen == "weekly"
     dropped = {standing.option for standing in decision.standings if standing.outcome == "dominated"}
     assert {"never", "daily", "monthly", "continuous", "on_drift", "on_error"} <= dropped
+    assert {standing.blocks for standing in decision.standings} == {48}
     assert decision.confirmation.status == "confirmed"
 
 

@@ -24,7 +24,7 @@ Ends: TypeAlias = tuple[float, float | None, float | None]
 def error_by_time(bench: CadenceBench, courses: Mapping[str, Course]) -> Curves:
     """Mean loss of each block: frozen, of the cheapest policy, and of the best schedule in hindsight."""
     cheapest = {name: course for name, course in islice(courses.items(), 1) if name != "never"}
-    lines = {"never": _never(bench), **cheapest, "(the best schedule in hindsight)": bench.best}
+    lines = {"never": _never(bench), **cheapest, "(best schedule in hindsight)": bench.best}
     return Curves(
         title="Error over time",
         x=f"start of the block of {bench.task.block_days} days",

@@ -84,11 +84,11 @@ def _loss(bench: CadenceBench, course: Course) -> float:
 def reference_table(bench: CadenceBench, courses: Mapping[str, Course]) -> Table:
     """What every policy is read against, whatever is raced; `courses` in order of cost."""
     replay = bench.replay
-    lines: dict[str, Course | None] = {f"cheapest policy: {name}": courses[name] for name in list(courses)[:1]}
-    lines["frozen: the first model for ever (never)"] = follow(replay, Never().act, bench.seed)
+    lines: dict[str, Course | None] = {f"cheapest in hindsight: {name}": courses[name] for name in list(courses)[:1]}
+    lines["frozen (never)"] = follow(replay, Never().act, bench.seed)
     online = follow(replay, Continuous().act, bench.seed) if len(replay.online) else None
     lines["online without reset (continuous)"] = online
-    lines["no change: the label that arrived last"] = unchanged_course(replay)
+    lines["no change (the last known label)"] = unchanged_course(replay)
     lines["best schedule in hindsight"] = bench.best
     missing = (None, None, None, None)
     return Table(

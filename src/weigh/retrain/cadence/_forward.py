@@ -27,17 +27,17 @@ def forward_table(bench: CadenceBench, policies: Mapping[str, Policy]) -> Table:
     origins = sorted({half + (bench.whole - half) * step // _ORIGINS for step in range(_ORIGINS)})
     recent = max(1, _RECENT_DAYS // bench.task.block_days)
     ways = {
-        "as this decision: lowest cost so far": [lowest(policies, 0, origin) for origin in origins],
-        f"lowest cost of the last {recent} blocks": [lowest(policies, origin - recent, origin) for origin in origins],
+        "as here: lowest cost so far": [lowest(policies, 0, origin) for origin in origins],
+        f"lowest cost of last {recent} blocks": [lowest(policies, origin - recent, origin) for origin in origins],
         "once, and kept (a backtest)": [lowest(policies, 0, origins[0])] * len(origins),
     }
     later = {spec: _later(bench, policy.course, half) for spec, policy in policies.items()}
     hindsight = min(later, key=lambda spec: float(later[spec].sum()))
     lived = {name: _later(bench, _lived(bench, policies, origins, chosen), half) for name, chosen in ways.items()}
     rows = [_row(name, _names(ways[name]), lived[name], later[hindsight]) for name in ways]
-    rows += [("(the best fixed policy in hindsight)", hindsight, float(later[hindsight].mean()), 0.0, None, None)]
+    rows += [("(best fixed policy in hindsight)", hindsight, float(later[hindsight].mean()), 0.0, None, None)]
     best = _later(bench, bench.best, half)
-    rows += [_row("(the best schedule in hindsight)", "", best, later[hindsight])]
+    rows += [_row("(best schedule in hindsight)", "", best, later[hindsight])]
     return Table(
         title=f"Choosing on the past, living with it: the last {bench.whole - half} of {bench.whole} blocks",
         columns=("policy chosen", "policies", "cost a day", "regret a day", "low", "high"),
