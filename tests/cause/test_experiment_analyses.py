@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from experiment_data import one_experiment
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
+from weigh.cause.experiment import Arm, Experiments, Units
 from weigh.cause.experiment._difference import difference, quantile
 from weigh.cause.experiment.bootstrap import Bootstrap
 from weigh.cause.experiment.cuped import Cuped
@@ -71,21 +74,33 @@ def test_an_effect_does_not_leak_into_cupeds_slope():
     rng = np.random.default_rng(5)
     (y0, x0), (y1, x1) = correlated(rng, 200, 0.7), correlated(rng, 200, 0.7)
     data = one_experiment(y0, y1, (x0, x1))
-    before, after = Cuped().analyse(data, 0.05), Cuped().analyse(data.planted(50.0), 0.05)
+    before, after = Cuped().analyse(data, 0.05), Cuped().analyse(data.moved(1.0, 50.0), 0.05)
     assert after.low - before.low == pytest.approx(50.0, rel=1e-9)
     assert after.high - before.high == pytest.approx(50.0, rel=1e-9)
 
 
-def test_the_bootstrap_agrees_with_scipys():
+def test_the_bootstrap_is_halls_symmetric_interval():
     rng = np.random.default_rng(11)
     control, treated = rng.lognormal(size=90), rng.lognormal(0.4, 1, size=70)
-    read = Bootstrap(draws=9999, buckets=400).analyse(one_experiment(control, treated), 0.05)
-    truth = stats.bootstrap(
-        (treated, control), lambda a, b, axis: a.mean(axis) - b.mean(axis), method="percentile", rng=rng
-    ).confidence_interval
-    width = truth.high - truth.low
-    assert read.low[0, 0] == pytest.approx(truth.low, abs=0.06 * width)
-    assert read.high[0, 0] == pytest.approx(truth.high, abs=0.06 * width)
+    read = Bootstrap(buckets=400).analyse(one_experiment(control, treated), 0.05)
+    again = [rng.choice(arm, (20_000, arm.size)) for arm in (control, treated)]
+    effect = treated.mean() - control.mean()
+    errors = np.sqrt(sum(drawn.var(axis=1) / drawn.shape[1] for drawn in again))
+    strays = np.abs(again[1].mean(axis=1) - again[0].mean(axis=1) - effect) / errors
+    se = np.sqrt(control.var() / control.size + treated.var() / treated.size)
+    assert read.high[0, 0] - effect == pytest.approx(np.quantile(strays, 0.95) * se, rel=0.05)
+    assert effect - read.low[0, 0] == pytest.approx(read.high[0, 0] - effect)
+    assert read.p[0, 0] == pytest.approx(np.mean(strays >= effect / se), abs=0.01)
+
+
+def test_the_bootstrap_does_not_find_too_much_in_a_skewed_metric():
+    rng, finds = np.random.default_rng(2), {Bootstrap(): 0, Welch(): 0}
+    for _ in range(10):
+        y = np.where(rng.random((100, 600)) < 0.1, rng.lognormal(0, 1.5, (100, 600)), 0.0)
+        units = Units(y, None, np.repeat([False, True], 300), np.zeros(600, dtype=np.int64))
+        for option in finds:
+            finds[option] += np.abs(option.analyse(Experiments.of(units, 1, 600.0, 0), 0.05).found()).sum()
+    assert finds[Bootstrap()] <= stats.binom.ppf(0.999, 1000, 0.05)
 
 
 def test_the_bootstrap_in_buckets_has_the_width_of_welchs_interval():
@@ -96,10 +111,12 @@ def test_the_bootstrap_in_buckets_has_the_width_of_welchs_interval():
 
 
 def test_the_bootstraps_draws_must_resolve_alpha():
-    data = one_experiment(np.arange(30.0), np.arange(30.0) ** 1.1)
-    with pytest.raises(Unfit, match="draws=1999 or more"):
+    y = np.tile(np.arange(60.0) ** 1.1, (2, 1))
+    units = Units(y, None, np.arange(60) % 60 >= 30, np.zeros(60, dtype=np.int64))
+    data = Experiments.of(units, 1, 60.0, 0)
+    with pytest.raises(Unfit, match="draws=999 or more"):
         Bootstrap(draws=399).analyse(data, 0.001)
-    assert np.isfinite(Bootstrap(draws=1999).analyse(data, 0.001).low).all()
+    assert np.isfinite(Bootstrap(draws=999).analyse(data, 0.001).low).all()
 
 
 def test_the_sequential_interval_is_the_normal_mixture():
@@ -132,6 +149,32 @@ def test_the_sequential_analysis_says_nothing_of_few_units():
     read = Sequential(least=20).analyse(data, 0.05)
     assert (read.low[0, 0], read.high[0, 0], read.p[0, 0]) == (-np.inf, np.inf, 1.0)
     assert Sequential(least=19).analyse(data, 0.05).found() == 1
+
+
+def conversions(rng: np.random.Generator, share: float, rate: float, looks: int = 28, each: int = 100) -> Experiments:
+    """A thousand A/A tests on a rare conversion, looked at daily."""
+    sizes = (each - round(each * share), round(each * share))
+    arms = []
+    for size in sizes:
+        n = np.tile(size * np.arange(1.0, looks + 1), (1000, 1))
+        events = rng.binomial(size, rate, (1000, looks)).cumsum(axis=1).astype(float)
+        arms.append(Arm.of(np.stack([n, events, events])))
+    return Experiments(*arms, planned=float(each * looks), seed=0, units=None, values=(0.0, 1.0))
+
+
+@pytest.mark.parametrize("share, rate", [(0.1, 0.01), (0.1, 0.05), (0.5, 0.002), (0.2, 0.98)])
+def test_the_sequential_analysis_waits_for_events(share, rate):
+    data = conversions(np.random.default_rng(3), share, rate)
+    wrong = (Sequential().analyse(data, 0.05).found() != 0).any(axis=1).sum()
+    assert wrong <= stats.binom.ppf(0.9999, 1000, 0.05)
+    if share == 0.1:
+        eager = Sequential(events=0).analyse(replace(data, values=None), 0.05).found() != 0
+        assert eager.any(axis=1).sum() >= wrong
+
+
+def test_the_sequential_analysis_says_nothing_of_units_that_are_all_the_same():
+    read = Sequential().analyse(one_experiment(np.zeros(100), np.r_[np.zeros(50), np.ones(50)]), 0.05)
+    assert read.found()[0, 0] == 0 and read.high[0, 0] == np.inf
 
 
 @pytest.mark.parametrize("option", [Cuped(), Sequential(covariate=True)])

@@ -122,6 +122,13 @@ def test_exhibits_show_errors_and_power(tmp_path, looks):
     assert smallest["cuped"] < smallest["welch"]
 
 
+def test_nobody_is_shown_daily_looks_at_units_with_rows_on_several_days(tmp_path):
+    path = history(tmp_path, m=NUMBERS * 2, u=[*range(200)] * 2, d=[0] * 200 + [1] * 200)
+    task = ExperimentTask(history=path, metric="m", unit="u", time="d", days=2, effect=1.0)
+    summary, power, _ = Experiment().open(task, 0).exhibits({"welch": catalog.find(Experiment(), "welch")})
+    assert not any("daily" in column for column in summary.columns) and power.lines
+
+
 @pytest.mark.parametrize("count", [0, 1, 37, 100])
 def test_shares_have_the_interval_of_statsmodels(count):
     from statsmodels.stats.proportion import proportion_confint
@@ -160,6 +167,11 @@ NUMBERS = np.random.default_rng(0).normal(size=200).tolist()
         ({"m": NUMBERS, "d": [*range(199), None]}, {"time": "d"}, "1 rows have no 'd'"),
         ({"m": NUMBERS, "d": NUMBERS}, {"time": "d"}, "'d' as a time, but it is Float64"),
         ({"m": NUMBERS, "u": [1] * 200}, {"unit": "u"}, "1 unit with a value of 'm'"),
+        (
+            {"m": NUMBERS, "u": [i // 4 for i in range(200)], "d": [i % 4 for i in range(200)]},
+            {"unit": "u", "time": "d", "days": 4, "looks": "daily"},
+            "50 units of 'u' have rows on several days.*or type looks=end",
+        ),
     ],
 )  # fmt: skip
 def test_a_history_without_experiments_is_refused_in_words(tmp_path, columns, given, text):

@@ -53,7 +53,7 @@ def test_it_says_what_scipy_says():
     assert made.found == "higher" and made.text.startswith(
         "minutes is higher under challenger than under champion: +0."
     )
-    assert str(made).endswith("95% interval by welch") and made.sample_ratio.ok
+    assert str(made).endswith("of 20), p < 0.001, 95% interval by welch") and made.sample_ratio.ok
 
 
 def test_the_metrics_unit_and_origin_do_not_matter():
@@ -104,6 +104,18 @@ def test_rows_of_a_unit_count_once():
     assert (twice.low, twice.high) == pytest.approx((once.low, once.high), rel=1e-9)
 
 
+def test_a_days_look_at_rows_of_several_days_is_not_shown():
+    frame = pl.concat([table(), table().with_columns(day=pl.col("day") + pl.duration(days=1))])
+    assert read(table(), unit="who", time="day", by=Sequential()).looks
+    assert not read(frame, unit="who", time="day", by=Sequential()).looks
+
+
+def test_too_few_units_for_a_sequential_reading_are_said_to_be():
+    made = read(table(n=30), by=Sequential())
+    assert (made.low, made.high, made.found) == (None, None, "nothing")
+    assert "[?, ?]" in str(made)
+
+
 def test_lost_units_stop_the_reading():
     frame = table(n=4000)
     kept = frame.filter((pl.col("arm") == "champion") | (pl.col("who") % 5 > 0))
@@ -147,7 +159,21 @@ def with_gap(frame: pl.DataFrame) -> pl.DataFrame:
         (table().with_columns(minutes=pl.lit(1.0)), {}, "is 1 for every unit"),
         (table(), {"looks": "daily"}, "by=Sequential"),
         (table(), {"looks": "daily", "by": Sequential()}, "pass planned=20000"),
-        (table().with_columns(arm=pl.when(pl.col("who") > 2).then("arm")), {}, "3 rows have no 'arm'"),
+        (
+            table().with_columns(arm=pl.when(pl.col("who") > 2).then("arm")),
+            {},
+            "3 rows have no 'arm': find out which arm each was assigned to",
+        ),
+        (table(), {"alpha": 2}, "you gave alpha=2"),
+        (table(), {"share": 1.0}, "you gave share=1"),
+        (table().head(20).group_by("arm").head(1), {}, "a single unit shows no variance"),
+        (table().with_columns(minutes=(pl.col("arm") == "champion").cast(int)), {}, "does not vary within the arms"),
+        (table(), {"by": Cuped()}, "by cuped, which cannot serve it: .*name its column as 'covariate'"),
+        (
+            pl.concat([table(), table().with_columns(day=pl.col("day") + pl.duration(days=1))]),
+            {"unit": "who", "time": "day", "looks": "daily", "by": Sequential(), "planned": 2000},
+            "2,000 units of 'who' have rows on several days",
+        ),
     ],
 )
 def test_what_is_no_experiment_is_refused_in_words(frame, given, text):

@@ -35,12 +35,19 @@ class ExperimentTask(Task):
     metric: str = Field(description="column of the metric: what the experiment should move")
     effect: float = Field(description="effect to plant, in units of the metric: the smallest that would matter")
     relative: bool = Field(False, description="the effect is a share of the metric's mean (0.02 is 2 %)")
+    plant: Literal["auto", "add", "scale", "convert"] = Field(
+        "auto", description="how treated units get the effect: `add` it to each, `scale` each, or `convert` some from "
+        "0 to what others have (or back); auto: convert for a metric of two values, scale for one that is never "
+        "negative where the effect is relative or a tenth of the units are at 0, else add",
+    )  # fmt: skip
     covariate: str = Field("", description="column with a value of each unit from before the experiment, for CUPED")
     time: str = Field(
         "", description="column of the arrival (date, datetime or day number); without it arrivals are even"
     )
     unit: str = Field(
-        "", description="column of the unit of randomisation; its rows are averaged. Empty: a row is a unit"
+        "",
+        description="column of the unit of randomisation; its rows are averaged (read daily, they must be of one day). "
+        "Empty: a row is a unit",
     )
     days: int = Field(28, ge=1, le=1000, description="planned days of an experiment")
     units: int = Field(
@@ -66,6 +73,8 @@ class Analysis(Option):
 
     any_time: ClassVar[bool] = False
     """Whether the error rate holds however often one looks, and whenever one stops."""
+    by_unit: ClassVar[bool] = False
+    """Whether it reads unit by unit, which takes so much longer that the exhibits simulate fewer experiments."""
 
     @abstractmethod
     def analyse(self, data: Experiments, alpha: float) -> Readings:
@@ -100,7 +109,8 @@ class Experiment(Choice):
         _share("false_positives_at_end", "lower", "an effect is found where there is none, at the last look alone"),
         Measure(
             name="duration", unit="of the planned days", better="lower", kind="mean", tolerance=0.02,
-            meaning="days until the planted effect is found, or all days",
+            meaning="days until the planted effect is found, or all days; read once: days until the interval would "
+            "be as narrow as the effect is large",
         ),
         _share("misses", "lower", "when the experiment stops, its interval leaves out the planted effect"),
     )  # fmt: skip

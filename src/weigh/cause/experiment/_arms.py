@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from weigh.cause.experiment._plant import two_values
 from weigh.choice import Unfit
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Experiments:
         planned: units, both arms together, that the experiment was planned for; fixed before it starts.
         seed: for analyses that draw at random.
         units: the same data unit by unit, made when it is asked for.
+        values: the two values of a metric that has only two, such as 0 and 1, in the unit of `Arm.mean`.
     """
 
     control: Arm
@@ -117,6 +119,7 @@ class Experiments:
     planned: float
     seed: int
     units: Callable[[], Units]
+    values: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, units: Units, looks: int, planned: float, seed: int) -> Experiments:
@@ -125,21 +128,26 @@ class Experiments:
         for arm, look, start, stop in units.cells():
             adder.add(arm, look, units.y[:, start:stop], None if units.x is None else units.x[:, start:stop])
         control, treated = adder.arms()
-        return cls(control, treated, planned, seed, lambda: units)
+        return cls(control, treated, planned, seed, lambda: units, two_values(units.y))
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(experiments, looks)."""
         return self.control.n.shape
 
-    def planted(self, effect: float) -> Experiments:
-        """The same experiments, with `effect` added to the metric of every treated unit."""
+    def moved(self, factor: float, shift: float) -> Experiments:
+        """The same experiments, with the metric of every treated unit multiplied and shifted."""
+        import numpy as np
 
         def units() -> Units:
             made = self.units()
-            return replace(made, y=made.y + (effect * made.treated).astype(made.y.dtype))
+            moved = made.y * np.where(made.treated, factor, 1.0) + shift * made.treated
+            return replace(made, y=moved.astype(made.y.dtype))
 
-        return replace(self, treated=replace(self.treated, mean=self.treated.mean + effect), units=units)
+        arm = self.treated
+        cov = None if arm.cov is None else arm.cov * factor
+        treated = replace(arm, mean=arm.mean * factor + shift, var=arm.var * factor**2, cov=cov)
+        return replace(self, treated=treated, units=units, values=None)
 
 
 @dataclass(frozen=True, slots=True)

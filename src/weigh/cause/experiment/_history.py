@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from weigh.cause.experiment._plant import Plant, plant
 from weigh.choice import UsageError
 from weigh.data import require
 
@@ -28,6 +29,8 @@ class History:
         starts, counts: first row and number of rows by period and day; one period of one day when days are not known.
         mean, deviation: of the metric, in its own unit.
         correlation: of metric and covariate.
+        plant: how effects are planted.
+        spread: whether some units have rows on several days of a period, so that their averages are not known before.
         left_out: rows that are not used, in words.
     """
 
@@ -38,12 +41,22 @@ class History:
     mean: float
     deviation: float
     correlation: float | None
+    plant: Plant
+    spread: bool
     left_out: str
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Units by period."""
         return self.counts.sum(axis=1)
+
+    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Sums over all rows before each: of the metric, and of the units above `plant.base`."""
+        import numpy as np
+
+        parts = (self.y, self.y > self.plant.base)
+        y, above = (np.concatenate([[0.0], np.cumsum(part, dtype=np.float64)]) for part in parts)
+        return y, above
 
 
 def load(task: ExperimentTask) -> History:
@@ -55,8 +68,11 @@ def load(task: ExperimentTask) -> History:
     """
     import numpy as np
 
-    frame, notes = units_of(task)
+    frame, notes, spread = units_of(task)
+    if spread and task.looks == "daily":
+        raise UsageError(SPREAD.format(count=spread, unit=task.unit))
     y, mean, deviation = standard(frame["y"].to_numpy(), task.metric)
+    planting = plant(task.plant, task.relative, y, mean, deviation, task.metric)
     x, correlation = None, None
     if task.covariate:
         x = standard(filled(frame["x"].to_numpy(), task.covariate), task.covariate)[0].astype(np.float32)
@@ -75,11 +91,22 @@ def load(task: ExperimentTask) -> History:
     if not large.all():
         notes.append(f"{(~large).sum()} periods of under {LEAST_UNITS} units")
     left_out = " and ".join(notes)
-    return History(y.astype(np.float32), x, starts[large], counts[large], mean, deviation, correlation, left_out)
+    return History(
+        y.astype(np.float32),
+        x,
+        starts[large],
+        counts[large],
+        mean,
+        deviation,
+        correlation,
+        planting,
+        spread > 0,
+        left_out,
+    )
 
 
-def units_of(task: ExperimentTask) -> tuple[pl.DataFrame, list[str]]:
-    """One row a unit, sorted by period and day, and in words what was left out.
+def units_of(task: ExperimentTask) -> tuple[pl.DataFrame, list[str], int]:
+    """One row a unit, sorted by period and day, in words what was left out, and how many units have rows on more days.
 
     Columns: `y`, `x`, `period` (of `days` days, counted back from the end) and `look` (the day in it). A unit with
     several rows in a period counts from the day of its first, with the average of them.
@@ -97,9 +124,26 @@ def units_of(task: ExperimentTask) -> tuple[pl.DataFrame, list[str]]:
         notes.append(f"{early:,} rows before the first whole period")
     if missing := frame.height - whole.height:
         notes.append(f"{missing:,} rows without {task.metric}")
+    spread = 0
     if task.unit:
+        spread = spread_units(whole, "period", "look")
         whole = averaged(whole, "period", pl.col("look").min())
-    return whole.sort("period", "look", maintain_order=True), notes
+    return whole.sort("period", "look", maintain_order=True), notes, spread
+
+
+SPREAD = (
+    "you look daily, but {count:,} units of '{unit}' have rows on several days, and a look must not read the rows that "
+    "come after it: give each unit one row, with its metric over a fixed time after it came (its first 7 days), or "
+    "type looks=end"
+)
+
+
+def spread_units(frame: pl.DataFrame, within: str, day: str) -> int:
+    """How many units have rows on several days."""
+    import polars as pl
+
+    days = frame.group_by(within, "unit").agg(pl.col(day).n_unique())
+    return int((days[day] > 1).sum())
 
 
 def averaged(frame: pl.DataFrame, within: str, *others: pl.Expr) -> pl.DataFrame:
@@ -144,7 +188,8 @@ def _refuse_holes(frame: pl.DataFrame, named: dict[str, str]) -> None:
         if key in ("y", "x") and frame[key].is_infinite().any():
             raise UsageError(f"'{name}' holds infinite values, which have no mean: clip or drop them")
         if key not in ("y", "x") and frame[key].null_count():
-            raise UsageError(f"{frame[key].null_count():,} rows have no '{name}': drop them, or fill it in")
+            fix = ASSIGNED if key == "arm" else "drop them, or fill it in"
+            raise UsageError(f"{frame[key].null_count():,} rows have no '{name}': {fix}")
 
 
 def _into_periods(frame: pl.DataFrame, time: str, days: int) -> pl.DataFrame:
@@ -161,6 +206,10 @@ def _into_periods(frame: pl.DataFrame, time: str, days: int) -> pl.DataFrame:
     return frame.filter(pl.col("period") < span // days)
 
 
+ASSIGNED = (
+    "find out which arm each was assigned to and fill it in (dropping units after they were assigned biases the "
+    "effect; drop only those that were never part of the experiment)"
+)
 _BEFORE = "the covariate must be a value from before the experiment, which no treatment can have changed"
 
 
