@@ -3,7 +3,7 @@
 from typing import final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from weigh.scale.interval import Floats, Interval, Sequence, checked_alpha, checked_bounds, checked_values, nested
 
@@ -34,6 +34,9 @@ class MeanSequence(Sequence):
     The log-wealth of each bet is concave in m, and wealth falls in m. Hence ends are rounded outwards to the next
     candidate, and a finer grid, made as the interval shrinks, starts from straight lines between the candidates of
     the old one, which understate wealth. The grid costs a little width, never validity, and no value is kept.
+
+    Along equal values each bet's wealth is an exponential of their number, so the mixture is convex in it and highest
+    at an end: a run of equal values (two options that answer alike) costs one step.
 
     Args:
         alpha: the chance, at most, that the interval ever leaves out the mean.
@@ -82,10 +85,14 @@ class MeanSequence(Sequence):
             )
         z = (x - self._low) / (self._high - self._low)
         sides = np.stack([z, 1.0 - z], axis=1)
-        while len(sides):
-            take = min(len(sides), _CHUNK, self._epoch_end - self._n)
-            self._advance(sides[:take])
-            sides = sides[take:]
+        ends = np.flatnonzero(np.diff(z, append=np.nan)) + 1 if self._population is None else np.arange(1, z.size + 1)
+        start = 0
+        while start < z.size:
+            first = int(np.searchsorted(ends, start, side="right"))
+            stop = min(start + self._epoch_end - self._n, int(ends[first : first + _CHUNK][-1]))
+            last = int(np.searchsorted(ends, stop))
+            self._advance(sides[start:stop], np.append(ends[first:last], stop) - start)
+            start = stop
 
     def interval(self) -> Interval:
         low, high = self._ends
@@ -112,10 +119,10 @@ class MeanSequence(Sequence):
             return f"{bounds} and are drawn in random order, without replacement, from {self._population} members"
         return f"{bounds} and are independent draws with one mean"
 
-    def _advance(self, sides: Floats) -> None:
-        """Bet on a few values of one epoch: `sides` has shape (values, 2)."""
+    def _advance(self, sides: Floats, ends: NDArray[np.intp]) -> None:
+        """Bet on a few values of one epoch: `sides` has shape (values, 2), `ends` says where runs of equal ones end."""
         sums = np.cumsum(np.concatenate([self._sums[None], sides]), axis=0)
-        wealth, peak = self._play(sides, sums[:-1])
+        wealth, peak = self._play(sides[ends - 1], np.diff(ends, prepend=0), sums[:-1])
         reached = peak >= 2.0 / self._alpha
         last = np.maximum(_CANDIDATES - 1 - np.argmax(reached[:, ::-1], axis=1), 0)
         floors = np.where(reached.any(axis=1), self._points[[0, 1], last], self._points[:, 0])
@@ -124,7 +131,7 @@ class MeanSequence(Sequence):
         low, high = float(floors[0]), 1.0 - float(floors[1])
         if low > high and len(sides) > 1:
             for one in sides:
-                self._advance(one[None])
+                self._advance(one[None], np.ones(1, dtype=np.intp))
             return
         self._ends = nested(*self._ends, low, high)
         self._n, self._sums, self._wealth = self._n + len(sides), sums[-1], wealth
@@ -132,22 +139,26 @@ class MeanSequence(Sequence):
             self._epoch_end += 1 + self._n // 8
             self._refine()
 
-    def _play(self, sides: Floats, before: Floats) -> tuple[Floats, Floats]:
+    def _play(self, runs: Floats, counts: NDArray[np.intp], before: Floats) -> tuple[Floats, Floats]:
         """Wealth of each bet after the values, and the most that the mixture held on the way, a candidate.
 
-        `before` holds the sums of all values before each one. Shapes: (2, bets, candidates) and (2, candidates).
+        `runs` holds each run's value, shape (runs, 2), `counts` how often it came, `before` the sums of all values
+        before each one, which matter to draws without replacement alone, where each value is a run. Shapes of what is
+        returned: (2, bets, candidates) and (2, candidates).
         """
-        means = np.broadcast_to(self._points, (len(sides), *self._points.shape))
+        means = np.broadcast_to(self._points, (len(runs), *self._points.shape))
         if self._population is not None:
-            left = self._population - self._n - np.arange(len(sides))
+            left = self._population - self._n - np.arange(len(runs))
             means = (self._population * self._points - before[:, :, None]) / left[:, None, None]
         largest = np.clip(means[:, :, -1], 1e-6, 1.0)
         bets = self._fractions / largest[:, :, None]
-        factors = bets[:, :, :, None] * (sides[:, :, None] - means)[:, :, None, :]
+        factors = bets[:, :, :, None] * (runs[:, :, None] - means)[:, :, None, :]
         factors += 1.0
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             if self._population is not None:
                 np.maximum(factors, 0.0, out=factors)  # candidates that the draws made impossible lose all
+            for i in np.flatnonzero(counts > 1):
+                factors[i] **= counts[i]
             factors[0] *= self._wealth
             for i in range(1, len(factors)):  # nine times faster than np.multiply.accumulate along this axis
                 factors[i] *= factors[i - 1]
