@@ -10,6 +10,7 @@ import polars as pl
 
 from weigh.monitor.drift import DriftTask, DriftTest, Sample
 from weigh.monitor.drift._bench import DriftBench
+from weigh.monitor.drift._levels import scores_of
 
 TOLD = 2.6
 """Standard errors: measured shares are held to 99 % intervals, with seeds that are fixed."""
@@ -32,8 +33,8 @@ def mixed(rng: np.random.Generator, rows: int, shift: float = 0.0, gaps: float =
 
 
 def score(test: DriftTest, reference: Sample, window: Sample) -> float:
-    """What the test says of a window."""
-    return test.score(test.fit(reference), window)
+    """What the test says of a window: the largest score over the columns, 0 where nothing was read."""
+    return float(np.nan_to_num(scores_of(test, test.fit(reference), window)).max())
 
 
 def table(folder: Path, **columns: Any) -> Path:
@@ -49,6 +50,20 @@ def pair(folder: Path, rows: int = 20_000, rho: float = 0.8, seed: int = 7) -> P
     return table(folder, a=one, b=rho * one + np.sqrt(1 - rho**2) * noise)
 
 
+def waves(rows: int, seed: int, phi: float = 0.95) -> dict[str, Any]:
+    """Two autoregressive columns of unit spread and a category that follows one of them: no drift, but persistence."""
+    from scipy.signal import lfilter
+
+    noise = np.random.default_rng(seed).normal(size=(2, rows + 500)) * np.sqrt(1 - phi**2)
+    a, b = lfilter([1.0], [1.0, -phi], noise, axis=1)[:, 500:]
+    return {
+        "at": np.arange(rows),
+        "a": a,
+        "b": b,
+        "sky": np.where(a + b > 0.5, "clear", np.where(a < -1, "fog", "rain")),
+    }
+
+
 def opened(history: Path, seed: int = 3, **fields: Any) -> DriftBench:
     """A bench with few calibration windows, for tests that name their thresholds or want speed."""
     few = {"race": 4, "planted": 5, "calibration": 400}
@@ -59,7 +74,7 @@ def shares(bench: DriftBench, test: DriftTest, kind: str | None, windows: int = 
     """The share of windows that alarm: quiet ones, or those with a drift of a kind."""
     ready, rng = bench.prepare(test), np.random.default_rng(seed)
     draw = (bench.planted(kind, rng) if kind else bench.quiet(rng) for _ in range(windows))  # type: ignore[arg-type]
-    return float(np.mean([ready.alarms(window) for window in draw]))
+    return float(np.mean([ready.alarms(case) for case in draw]))
 
 
 def error(share: float, windows: int) -> float:

@@ -9,6 +9,7 @@ from drift_data import mixed, opened, pair, sample, table
 from weigh.choice import UsageError
 from weigh.monitor.drift import DriftTask, Sample
 from weigh.monitor.drift._drifts import Planter
+from weigh.monitor.drift._tilt import tilt
 
 ROWS = 20_000
 
@@ -26,14 +27,58 @@ def window() -> Sample:
 def test_mean_adds_standard_deviations(window):
     drifted = planted("mean", window, size=0.3)
     by = window.numbers.std(axis=1, ddof=1)[:, None]
-    np.testing.assert_allclose(drifted.numbers, window.numbers + 0.3 * by)
+    np.testing.assert_allclose(drifted.numbers[:2], (window.numbers + 0.3 * by)[:2])
+    moved = drifted.numbers.mean(axis=1) - window.numbers.mean(axis=1)
+    np.testing.assert_allclose(moved, 0.3 * by[:, 0], atol=0.02)
     np.testing.assert_array_equal(drifted.codes, window.codes)
 
 
 def test_scale_widens_around_the_mean(window):
     drifted = planted("scale", window, size=0.5)
-    np.testing.assert_allclose(drifted.numbers.mean(axis=1), window.numbers.mean(axis=1), atol=1e-9)
-    np.testing.assert_allclose(drifted.numbers.std(axis=1), 1.5 * window.numbers.std(axis=1))
+    np.testing.assert_allclose(drifted.numbers[:2].mean(axis=1), window.numbers[:2].mean(axis=1), atol=1e-9)
+    np.testing.assert_allclose(drifted.numbers[:2].std(axis=1), 1.5 * window.numbers[:2].std(axis=1))
+
+
+LATTICES = {
+    "flag": lambda rng: (rng.random(ROWS) < 0.2).astype(float),
+    "count": lambda rng: rng.poisson(3, ROWS).astype(float),
+    "rounded": lambda rng: np.round(4 * rng.normal(size=ROWS)),
+    "half zero": lambda rng: np.where(rng.random(ROWS) < 0.5, 0.0, rng.exponential(size=ROWS)),
+}
+
+
+@pytest.mark.parametrize("kind", ["mean", "scale"])
+@pytest.mark.parametrize("name", LATTICES)
+def test_tied_values_are_made_more_frequent_and_not_moved(kind, name):
+    """The moments are those asked for, every value is one of the column's own, and ranks stay."""
+    column = LATTICES[name](np.random.default_rng(1))
+    if kind == "scale" and name == "flag":
+        with pytest.raises(UsageError, match="three values"):
+            planted("scale", sample(column), kinds=("scale",))
+        return
+    drifted = planted(kind, sample(column), size=0.2).numbers[0]
+    sd = column.std()
+    added, factor = (0.2, 1.0) if kind == "mean" else (0.0, 1.2)
+    assert drifted.mean() == pytest.approx(column.mean() + added * sd, abs=0.03 * sd)
+    if kind == "scale":
+        assert drifted.std() == pytest.approx(factor * sd, rel=0.03)
+    assert set(drifted) <= set(column)
+    values = np.unique(column)
+    means = np.array([drifted[column == value].mean() for value in values if np.sum(column == value) > 30])
+    assert np.all(np.diff(means) > 0)
+
+
+@pytest.mark.parametrize("kind", ["mean", "scale"])
+def test_a_tilt_by_nothing_changes_nothing(kind):
+    column = np.where(np.arange(ROWS) % 7 == 0, np.nan, np.random.default_rng(2).poisson(2, ROWS))
+    np.testing.assert_array_equal(planted(kind, sample(column), size=0.0).numbers[0], column)
+    new = np.array([0.5, 99.0, np.nan, 1.0])
+    np.testing.assert_array_equal(tilt(column, 0.5, scale=False)(new, np.random.default_rng(0))[:3], new[:3])
+
+
+def test_a_tilt_goes_as_far_as_the_values_do():
+    drifted = planted("mean", sample(np.arange(ROWS) % 2.0), size=5.0, kinds=("mean",)).numbers[0]
+    assert drifted.min() == 1.0
 
 
 def test_mix_gives_a_share_of_the_rows_one_level(window):
@@ -96,7 +141,7 @@ def test_a_kind_may_have_a_size_of_its_own(window):
 def test_kinds_are_those_that_the_columns_allow(tmp_path):
     assert list(opened(pair(tmp_path)).planter.columns) == ["mean", "scale", "missing", "correlation"]
     assert list(opened(pair(tmp_path), columns=("a",)).planter.columns) == ["mean", "scale", "missing"]
-    words = table(tmp_path, word=["x", "y", "z"] * 2000)
+    words = table(tmp_path, word=["x", "y", "z"] * 8000)
     assert list(opened(words).planter.columns) == ["mix", "missing"]
 
 

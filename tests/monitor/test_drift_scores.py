@@ -9,9 +9,10 @@ import pytest
 from drift_data import mixed, sample, score
 from scipy import stats
 from scipy.spatial.distance import cdist
+from scipy.special import kolmogorov
 
 from weigh.choice import Unfit
-from weigh.monitor.drift import Sample
+from weigh.monitor.drift import Sample, chi_squared, ks
 from weigh.monitor.drift.chi_squared import ChiSquared, statistic
 from weigh.monitor.drift.domain_classifier import DomainClassifier, area
 from weigh.monitor.drift.jensen_shannon import JensenShannon
@@ -57,13 +58,36 @@ def test_the_gap_is_the_two_sample_statistic_of_scipy(kind):
         assert gap(steps(reference), np.sort(window)) == pytest.approx(stats.ks_2samp(reference, window).statistic)
 
 
-def test_ks_gives_the_smallest_p_value_times_the_number_of_columns():
+def test_ks_gives_the_p_value_of_each_column():
     rng = np.random.default_rng(0)
     reference, window = rng.normal(size=(2, 5000)), rng.normal([[0.0], [0.08]], size=(2, 400))
     p = [stats.ks_2samp(r, w, method="asymp").pvalue for r, w in zip(reference, window)]
-    found = score(KolmogorovSmirnov(), sample(*reference), sample(*window))
-    assert found == pytest.approx(-math.log10(2 * min(p)), abs=0.02)
-    assert score(KolmogorovSmirnov(), sample(*reference), sample(*window + 50)) == 300.0
+    test = KolmogorovSmirnov()
+    found = test.score(test.fit(sample(*reference)), sample(*window))
+    np.testing.assert_allclose(found, -np.log10(p), atol=0.02)
+
+
+def test_p_values_go_on_where_floating_point_ends():
+    """The larger the drift the larger the score, and no jump where the tail's series takes over."""
+    assert ks.minus_log10(5.0) == pytest.approx(-math.log10(kolmogorov(5.0 - 1e-9)), rel=1e-6)
+    far = [ks.minus_log10(scaled) for scaled in (0.1, 1.0, 4.99, 5.01, 20.0, 200.0)]
+    assert far == sorted(far) and far[-1] > 30_000
+    for free in (1, 4, 30):
+        assert chi_squared.minus_log10(1200.0, free) == pytest.approx(-stats.chi2.logsf(1200.0, free) / math.log(10))
+        assert chi_squared.minus_log10(1e5, free) > chi_squared.minus_log10(1300.0, free) > 250
+        near, next_to = (chi_squared.minus_log10(value, free) for value in (1275.0, 1300.0))
+        expected = (12.5 - (free / 2 - 1) * math.log(1300 / 1275)) / math.log(10)
+        assert next_to - near == pytest.approx(expected, rel=0.001)
+
+
+def test_a_level_that_is_rare_is_seen_between_columns():
+    rng = np.random.default_rng(12)
+    reference = sample(rng.normal(size=3000), codes=[rng.integers(1, 21, 3000)], levels=(21,))
+    codes = rng.integers(1, 21, 500)
+    quiet = sample(rng.normal(size=500), codes=[codes], levels=(21,))
+    rare = sample(quiet.numbers[0], codes=[np.where(rng.random(500) < 0.4, 19, codes)], levels=(21,))
+    for test in (Mmd(), DomainClassifier()):
+        assert score(test, reference, rare) > score(test, reference, quiet) + 0.001
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -89,7 +113,7 @@ def test_chi_squared_is_that_of_scipy():
     assert statistic(known, counts) == (pytest.approx(expected.statistic), expected.dof)
 
 
-def test_chi_squared_gives_the_smallest_p_value_times_the_number_of_columns():
+def test_chi_squared_gives_the_p_value_of_each_column():
     rng = np.random.default_rng(2)
     reference = sample(codes=rng.integers(0, 3, (2, 2000)), levels=(3, 3))
     window = sample(codes=[rng.integers(0, 3, 100), rng.choice(3, 100, p=[0.5, 0.25, 0.25])], levels=(3, 3))
@@ -98,7 +122,7 @@ def test_chi_squared_gives_the_smallest_p_value_times_the_number_of_columns():
         for r, w in zip(reference.codes, window.codes)
     ]
     p = [stats.chi2_contingency(one, correction=False).pvalue for one in tables]
-    assert score(ChiSquared(), reference, window) == pytest.approx(-math.log10(2 * min(p)))
+    np.testing.assert_allclose(ChiSquared().score(ChiSquared().fit(reference), window), -np.log10(p))
 
 
 def test_psi_of_a_textbook_table():

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import UsageError
 from weigh.monitor.drift import KINDS, DriftTask, Kind
 from weigh.monitor.drift._sample import Sample
+from weigh.monitor.drift._tilt import Tilt, tilt
 
 if TYPE_CHECKING:
     import numpy as np
 
     from weigh.monitor.drift._sample import Floats
 
+TIES = 0.01
+"""Where more than this share of the rows have one value, a drift makes values more frequent instead of moving all."""
 _SHARES = ("mix", "missing", "correlation")
 _NEEDED = {
     "mean": "a column of numbers",
-    "scale": "a column of numbers",
+    "scale": "a column of numbers with three values",
     "mix": "a category with two levels",
     "missing": "a column",
     "correlation": "two columns",
@@ -32,17 +35,19 @@ class Planter:
     Attributes:
         task: says how large they are.
         columns: for each kind that is planted, the columns that can have it: those of numbers first.
-        mean: of each number column of the reference.
-        deviation: of each number column of the reference.
+        mean: of each number column of the history.
+        deviation: of each number column of the history.
+        tilts: what a drift of the kind mean or scale does to a number column in which many rows share a value.
     """
 
     task: DriftTask
     columns: Mapping[Kind, list[int]]
     mean: Floats
     deviation: Floats
+    tilts: Mapping[tuple[Kind, int], Tilt]
 
     @classmethod
-    def of(cls, task: DriftTask, reference: Sample) -> Planter:
+    def of(cls, task: DriftTask, history: Sample) -> Planter:
         """For the kinds that the task names, or for all that its columns allow.
 
         Raises:
@@ -50,7 +55,8 @@ class Planter:
         """
         import numpy as np
 
-        able = _able(reference)
+        counts = [np.unique(column[~np.isnan(column)], return_counts=True)[1] for column in history.numbers]
+        able = _able(history, [len(one) for one in counts])
         for kind in task.kinds:
             if not able[kind]:
                 left = ", ".join(other for other in KINDS if able[other])
@@ -65,8 +71,16 @@ class Planter:
                     f"the size of '{kind}' is the share of the rows that drift, and {task.size_of(kind):g} is more "
                     f"than all; give it a size of its own, such as sizes={{'{kind}': 0.2}}"
                 )
-        deviation = np.nanstd(reference.numbers, axis=1, ddof=1)
-        return cls(task, {kind: able[kind] for kind in kinds}, np.nanmean(reference.numbers, axis=1), deviation)
+        deviation, tied = np.nanstd(history.numbers, axis=1, ddof=1), [one.max() > TIES * one.sum() for one in counts]
+        moved: tuple[Kind, ...] = ("mean", "scale")
+        tilts = {
+            (kind, column): tilt(history.numbers[column], task.size_of(kind), scale=kind == "scale")
+            for kind in moved
+            if kind in kinds
+            for column in able[kind]
+            if tied[column]
+        }
+        return cls(task, {kind: able[kind] for kind in kinds}, np.nanmean(history.numbers, axis=1), deviation, tilts)
 
     def plant(self, window: Sample, kind: Kind, rng: np.random.Generator) -> Sample:
         """The window with a drift in randomly drawn columns; the window given is left as it was."""
@@ -75,7 +89,9 @@ class Planter:
         count = max(1, round(self.task.share_of_columns * len(able)))
         for column in rng.permutation(able)[:count]:
             values = drifted.numbers[column] if column < numbers else drifted.codes[column - numbers]
-            if kind == "mean":
+            if (kind, column) in self.tilts:
+                values[:] = self.tilts[kind, column](values, rng)
+            elif kind == "mean":
                 values += size * self.deviation[column]
             elif kind == "scale":
                 values += size * (values - self.mean[column])
@@ -89,14 +105,18 @@ class Planter:
         return drifted
 
 
-def _able(reference: Sample) -> dict[Kind, list[int]]:
-    """Which columns can have a drift of each kind."""
-    numbers = list(range(len(reference.numbers)))
-    mixed = [len(numbers) + place for place, levels in enumerate(reference.levels) if levels > 2]
-    every = list(range(len(numbers) + len(reference.codes)))
+def _able(history: Sample, values: Sequence[int]) -> dict[Kind, list[int]]:
+    """Which columns can have a drift of each kind, by how many values each number column has.
+
+    Where there are but two, the spread follows from the mean.
+    """
+    numbers = list(range(len(history.numbers)))
+    wide = [place for place, count in enumerate(values) if count > 2]
+    mixed = [len(numbers) + place for place, levels in enumerate(history.levels) if levels > 2]
+    every = list(range(len(numbers) + len(history.codes)))
     return {
         "mean": numbers,
-        "scale": numbers,
+        "scale": wide,
         "mix": mixed,
         "missing": every,
         "correlation": every if len(every) > 1 else [],

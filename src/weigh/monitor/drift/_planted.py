@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from weigh.monitor.drift import DriftTask, DriftTest, Sample
 from weigh.monitor.drift.mean_shift import MeanShift, Moments
+
+if TYPE_CHECKING:
+    from weigh.monitor.drift._sample import Floats
+
+
+ROWS = 20_000
 
 
 class Silent(DriftTest):
@@ -33,7 +39,7 @@ class Half(DriftTest):
     def fit(self, reference: Sample) -> Moments:
         return MeanShift().fit(reference)
 
-    def score(self, state: Moments, window: Sample) -> float:
+    def score(self, state: Moments, window: Sample) -> Floats:
         half = window.rows // 2
         return MeanShift().score(state, window.take(slice(self.part * half, (self.part + 1) * half)))
 
@@ -43,10 +49,10 @@ def toy(folder: Path, seed: int = 0) -> DriftTask:
     import polars as pl
 
     path = folder / "drift.parquet"
-    pl.DataFrame(toy_columns(6000, seed)).write_parquet(path)
+    pl.DataFrame(toy_columns(ROWS, seed)).write_parquet(path)
     return DriftTask(
-        history=path, window=200, reference=2000, kinds=("mean", "correlation"), size=0.4, sizes={"correlation": 0.6},
-        share_of_columns=0.5, false_alarm=0.02, calibration=1000, quiet=40, planted=8, race=30, fresh=20,
+        history=path, window=200, reference=2000, kinds=("mean", "correlation"), size=0.3, sizes={"correlation": 0.4},
+        share_of_columns=0.5, false_alarm=0.05, calibration=1000, quiet=30, planted=8, race=30, fresh=20,
     )  # fmt: skip
 
 

@@ -40,6 +40,26 @@ class Sample:
         """Only these rows, by a mask, positions or a slice."""
         return Sample(self.numbers[:, rows], self.codes[:, rows], self.levels, self.seed)
 
+    def column(self, place: int) -> Sample:
+        """Only one column, number columns first."""
+        numbers = len(self.numbers)
+        if place < numbers:
+            return Sample(self.numbers[place : place + 1], self.codes[:0], (), self.seed)
+        place -= numbers
+        return Sample(self.numbers[:0], self.codes[place : place + 1], self.levels[place : place + 1], self.seed)
+
+
+def by_column(sample: Sample, *, numbers: Any = None, codes: Any = None) -> Floats:
+    """Scores of the number columns and of the category columns as one array; NaN for the kind that is not given."""
+    import numpy as np
+
+    found = np.full(len(sample.numbers) + len(sample.codes), np.nan)
+    if numbers is not None:
+        found[: len(sample.numbers)] = numbers
+    if codes is not None:
+        found[len(sample.numbers) :] = codes
+    return found
+
 
 def need_numbers(reference: Sample, test: str) -> None:
     """Raises `Unfit` when there is no column of numbers."""

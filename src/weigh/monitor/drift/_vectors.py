@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 CLIP = 4.0
 """Standardised numbers are cut here, so that a few wild values do not hide the rest."""
 LEVELS = 8
-"""Most frequent levels of a category that get a coordinate of their own."""
+"""Most frequent levels of a category that get a coordinate of their own; all others share one."""
 
 
 class Vectors(NamedTuple):
@@ -31,7 +31,7 @@ class Vectors(NamedTuple):
         import numpy as np
 
         mean, deviation = np.nanmean(reference.numbers, axis=1), np.nanstd(reference.numbers, axis=1, ddof=1)
-        return cls(mean[:, None], deviation[:, None], tuple(min(levels, LEVELS + 1) for levels in reference.levels))
+        return cls(mean[:, None], deviation[:, None], tuple(min(levels, LEVELS + 2) for levels in reference.levels))
 
     @property
     def size(self) -> int:
@@ -51,6 +51,7 @@ class Vectors(NamedTuple):
             made[count : 2 * count] = gaps
         start = 2 * count
         for codes, levels in zip(sample.codes, self.levels):
-            np.equal(codes, np.arange(levels)[:, None], out=made[start : start + levels], casting="unsafe")
+            marks = made[start : start + levels]
+            np.equal(np.minimum(codes, levels - 1), np.arange(levels)[:, None], out=marks, casting="unsafe")
             start += levels
         return made.T

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from weigh.monitor.drift import DriftTest, Sample
-from weigh.monitor.drift._sample import need_numbers
+from weigh.monitor.drift._sample import by_column, need_numbers
 
 if TYPE_CHECKING:
     from weigh.monitor.drift._sample import Floats
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class MeanShift(DriftTest):
     """The mean of each number column against the reference, in standard errors (a z test a column).
 
-    Score: the largest |z| over the columns; three is the rule of control charts, ``mean_shift:threshold=3``.
+    Score: |z| of each column; three is the rule of control charts, ``mean_shift:threshold=3``.
 
     Good: nothing is cheaper, and nothing sees a moved mean of one column sooner. Bad: it is blind to spread, shape,
     categories, missing values (it skips them) and to anything between columns.
@@ -29,12 +29,13 @@ class MeanShift(DriftTest):
         values, mean = means(reference)
         return Moments(values, mean, np.nanstd(reference.numbers, axis=1, ddof=1))
 
-    def score(self, state: Moments, window: Sample) -> float:
+    def score(self, state: Moments, window: Sample) -> Floats:
         import numpy as np
 
         count, mean = means(window)
         error = state.deviation * np.sqrt(1.0 / np.maximum(count, 1) + 1.0 / state.values)
-        return float((np.abs(mean - state.mean) / error * (count > 0)).max())
+        z = np.where(count > 0, np.abs(mean - state.mean) / error, np.nan)
+        return by_column(window, numbers=z)
 
 
 class Moments(NamedTuple):

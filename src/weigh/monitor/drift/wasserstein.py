@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from weigh.monitor.drift import DriftTest, Sample
-from weigh.monitor.drift._sample import need_numbers
+from weigh.monitor.drift._sample import by_column, need_numbers
 
 if TYPE_CHECKING:
     from weigh.monitor.drift._sample import Floats
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 class Wasserstein(DriftTest):
     """Wasserstein distance of each number column: how far values must move to become those of the reference.
 
-    Score: the largest distance over the columns, each in standard deviations of its reference; a common rule is
+    Score: the distance of each column, in standard deviations of its reference; a common rule is
     ``wasserstein:threshold=0.1``.
 
-    Good: a distance in units that mean something; sees place, spread and tails. Bad: columns with heavy tails are the
-    loudest without any drift; blind to categories, missing values (it skips them) and to anything between columns.
+    Good: a distance in units that mean something; sees place, spread and tails. Bad: a few wild values in a heavy tail
+    move it much, so that such a column needs a high threshold; blind to categories, missing values (it skips them) and
+    to anything between columns.
 
     Source: Vaserstein, Problems of Information Transmission 5, 1969; first order, between empirical distributions.
     """
@@ -27,13 +28,14 @@ class Wasserstein(DriftTest):
         need_numbers(reference, "wasserstein")
         return [Ramp.of(column) for column in reference.numbers]
 
-    def score(self, state: list[Ramp], window: Sample) -> float:
+    def score(self, state: list[Ramp], window: Sample) -> Floats:
         import numpy as np
 
         ordered = np.sort(window.numbers, axis=1)
         counts = window.rows - np.isnan(ordered).sum(axis=1)
         columns = zip(state, ordered, counts)
-        return max(known.distance(values[:count]) if count else 0.0 for known, values, count in columns)
+        found = [known.distance(values[:count]) if count else np.nan for known, values, count in columns]
+        return by_column(window, numbers=found)
 
 
 class Ramp(NamedTuple):
