@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from weigh.scale.interval import Floats, Interval
-from weigh.scale.serial import SerialMeanSequence, _running_autocovariances, block_bootstrap_interval, running_bounds
+from weigh.scale.serial import (
+    BlockBootstrapMean,
+    SerialMeanSequence,
+    _running_autocovariances,
+    block_bootstrap_interval,
+    running_bounds,
+)
 
 
 def autoregressive(rng: np.random.Generator, paths: int, n: int, coefficient: float) -> Floats:
@@ -126,3 +132,17 @@ def test_bootstrap_needs_five_blocks_and_enough_draws() -> None:
         block_bootstrap_interval(np.arange(19), 0.1, 4)
     with pytest.raises(ValueError, match="give at least 200"):
         block_bootstrap_interval(np.arange(40), 0.01, 4, draws=100)
+
+
+def test_one_look_leaves_out_the_mean_about_as_often_as_promised() -> None:
+    """Gaussian AR(1) series of 20, as many as a replay keeps for the confirmation."""
+    for coefficient, most in ((0.0, 0.09), (0.3, 0.11)):
+        missed = 0
+        for x in autoregressive(np.random.default_rng(8), 300, 20, coefficient):
+            sequence = BlockBootstrapMean(0.05, -math.inf, math.inf)
+            sequence.update(x)
+            missed += not sequence.interval().contains(0.0)
+        assert missed / 300 <= most
+    few = BlockBootstrapMean(0.05, -1.0, 1.0)
+    few.update(np.zeros(9))
+    assert (few.interval().low, few.interval().high) == (-1.0, 1.0)

@@ -157,7 +157,7 @@ class MeanSequence(Sequence):
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             if self._population is not None:
                 np.maximum(factors, 0.0, out=factors)  # candidates that the draws made impossible lose all
-            for i in np.flatnonzero(counts > 1):
+            for i in np.flatnonzero(counts > 1).tolist():
                 factors[i] **= counts[i]
             factors[0] *= self._wealth
             for i in range(1, len(factors)):  # nine times faster than np.multiply.accumulate along this axis

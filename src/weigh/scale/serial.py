@@ -180,7 +180,8 @@ def _squared_t_bound(n: Floats, alpha: float) -> Floats:
 class BlockBootstrapMean(Sequence):
     """The mean of a serially correlated series by `block_bootstrap_interval`, for one look at the end.
 
-    Blocks are the cube root of the number of values long. With fewer than ten values the interval is `[low, high]`.
+    Blocks are n ** (1 / 4) values long, and at least two: the rate that is best for the ends of an interval (Hall,
+    Horowitz and Jing, Biometrika 1995). With fewer than ten values the interval is `[low, high]`.
 
     Args:
         alpha: the chance, about, that the interval leaves out the mean when it is looked at once.
@@ -210,7 +211,7 @@ class BlockBootstrapMean(Sequence):
 
     def _interval(self) -> Interval:
         n = self._values.size
-        block = max(2, round(n ** (1 / 3)))
+        block = max(2, round(n ** (1 / 4)))
         if n < 5 * block:
             mean = float(self._values.mean()) if n else math.nan
             text = "moving-block bootstrap-t, with too few values"
