@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
-    from pydantic_core import ErrorDetails
 
 _KINDS = (
     ("int", "a whole number"),
@@ -50,19 +49,19 @@ def plain(error: ValidationError) -> str:
     ...     plain(error)
     'window must be at least 20, not 0'
     """
-    groups: dict[tuple[str, str], list[ErrorDetails]] = {}
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for one in error.errors(include_url=False):
         groups.setdefault((_field(one), repr(one["input"])), []).append(one)
     return "; ".join(_sentence(field, details) for (field, _), details in groups.items())
 
 
-def _field(one: ErrorDetails) -> str:
+def _field(one: Mapping[str, Any]) -> str:
     """The field that is wrong, one level down where it is a part that has a name of its own."""
     names = [p for p in one["loc"] if isinstance(p, str) and p.isidentifier() and p.lower() not in _MEMBERS]
     return ".".join(names[:2] if one["type"] not in ("literal_error", "enum") else names[:1])
 
 
-def _sentence(field: str, details: list[ErrorDetails]) -> str:
+def _sentence(field: str, details: list[Mapping[str, Any]]) -> str:
     first = details[0]
     if first["type"] in ("value_error", "assertion_error"):
         said = first["msg"].partition(", ")[2]
@@ -80,7 +79,7 @@ def _sentence(field: str, details: list[ErrorDetails]) -> str:
     return f"{field or 'it'} must be {wanted}{f', typed {how}' if how else ''}, not {_given(first['input'])}"
 
 
-def _wanted(one: ErrorDetails) -> str:
+def _wanted(one: Mapping[str, Any]) -> str:
     context: Mapping[str, Any] = one.get("ctx", {})
     if one["type"] in _BOUNDS:
         words, key = _BOUNDS[one["type"]]
@@ -94,7 +93,7 @@ def _wanted(one: ErrorDetails) -> str:
     return one["msg"].removeprefix("Input should be ").removeprefix("Input should ")
 
 
-def _literals(one: ErrorDetails) -> list[str]:
+def _literals(one: Mapping[str, Any]) -> list[str]:
     if one["type"] not in ("literal_error", "enum"):
         return []
     return re.findall(r"'([^']*)'", str(one.get("ctx", {}).get("expected", "")))

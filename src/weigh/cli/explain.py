@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from weigh.cli._flags import existing, ledger_flag, taken
+from weigh.cli._flags import existing, json_flag, ledger_flag, print_json, short, taken
 
 if TYPE_CHECKING:
     from weigh.decision import Decision, Estimate, Lock, Standing
@@ -25,16 +25,21 @@ class Section(NamedTuple):
 @click.argument("id")
 @click.argument("option", required=False)
 @ledger_flag
-def command(id: str, option: str | None, ledger: str) -> None:
+@json_flag
+def command(id: str, option: str | None, ledger: str, as_json: bool) -> None:
     """Say in words why the decision ID (the start of it, or `last`) came out as it did; or what became of OPTION."""
     from weigh import show
 
     with existing(ledger) as book:
         lock, made = taken(book, id)
         rows = book.evidence(lock.digest())
+    sections = of_option(lock, made, rows, option) if option else of_decision(lock, made, rows)
+    if as_json:
+        told = [{"title": section.title, "items": list(section.items)} for section in sections]
+        print_json({"id": short(made.lock), "answer": made.answer, "sections": told})
+        return
     console = show.console()
     show.answer(console, made)
-    sections = of_option(lock, made, rows, option) if option else of_decision(lock, made, rows)
     show.sections(console, [(section.title, section.items) for section in sections])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from weigh.cli._flags import existing, ledger_flag, short, taken
+from weigh.cli._flags import existing, json_flag, ledger_flag, print_json, short, taken
 
 
 @click.command("report", short_help=__doc__)
@@ -14,17 +14,22 @@ from weigh.cli._flags import existing, ledger_flag, short, taken
 )
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
 @ledger_flag
-def command(id: str, output: str | None, open_it: bool, ledger: str) -> None:
+@json_flag
+def command(id: str, output: str | None, open_it: bool, ledger: str, as_json: bool) -> None:
     """Write the decision ID (the start of it, or `last`) as one HTML page."""
     from pathlib import Path
 
     from weigh.report import decision_page, write_page
 
     with existing(ledger) as book:
-        lock, _ = taken(book, id)
+        lock, made = taken(book, id)
         page = decision_page(book, lock.digest())
     path = Path(output or f"{lock.choice.replace('/', '-').replace(':', '-')}-{short(lock.digest())}.html")
     write_page(page, path)
-    click.echo(f"{path} ({len(page.encode()) / 1e6:.1f} MB)")
+    if as_json:
+        size = len(page.encode())
+        print_json({"id": short(made.lock), "answer": made.answer, "page": str(path), "bytes": size})
+    else:
+        click.echo(f"{path} ({len(page.encode()) / 1e6:.1f} MB)")
     if open_it:
         click.launch(path.resolve().as_uri())
