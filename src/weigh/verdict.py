@@ -211,7 +211,7 @@ def _answer(lock: Lock, race: Race, verdict: Verdict, chosen: str | None, tied: 
         what = "no option is certified to meet every constraint"
         return f"Not enough evidence: {what} at a risk of {_risk(lock)}.{settle}"
     rest = ", ".join(name for name in race.live() if name != chosen)
-    known = f"meets every constraint (wrong at most {_risk(lock)} of the time)"
+    known = f"meets every constraint{_where(lock)} (wrong at most {_risk(lock)} of the time)"
     lead = known if lock.constraints else f"is ahead in {lock.objective}"
     return f"Not enough evidence for the best: {chosen} {lead}, but {rest} may be better.{settle}"
 
@@ -222,8 +222,14 @@ def _chosen(lock: Lock, race: Race, chosen: str) -> str:
     if rivals and all(runner.state == "failed" for runner in rivals.values()):
         return f"{what}: none of the other {len(rivals)} could be measured ({next(iter(rivals.values())).reason})."
     best = f"the {'lowest' if lock.measure(lock.objective).better == 'lower' else 'highest'} {lock.objective}"
-    why = f"it meets every constraint, with {best}" if lock.constraints else f"it has {best}"
+    why = f"it meets every constraint{_where(lock)}, with {best}" if lock.constraints else f"it has {best}"
     return f"{what}: {why}; wrong at most {_risk(lock)} of the time."
+
+
+def _where(lock: Lock) -> str:
+    """For whom a constraint on a finite set is certified: not for rows to come."""
+    bounded = any(lock.measure(constraint.measure).finite for constraint in lock.constraints)
+    return f" on these {lock.blocks.population:,} rows" if lock.blocks.population and bounded else ""
 
 
 def _risk(lock: Lock) -> str:

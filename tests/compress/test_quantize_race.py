@@ -106,7 +106,7 @@ def test_more_work_is_found_slower(plain: QuantizeTask, tmp_path: Path) -> None:
 
 
 def test_when_all_rows_were_seen_the_interval_is_exact(plain: QuantizeTask, layers: list[Any], tmp_path: Path) -> None:
-    task = plain.model_copy(update={"held_back": 0.0})
+    task = plain.model_copy(update={"held_back": 0.0, "finite": True})
     twins = [Jitter(seed=1, noise=1e-7), Jitter(seed=2, noise=1e-7)]
     decision = race(task, tmp_path, options=twins, objective="accuracy", require=[])
     rows = np.load(plain.data)
@@ -117,13 +117,27 @@ def test_when_all_rows_were_seen_the_interval_is_exact(plain: QuantizeTask, laye
     assert (accuracy.low, accuracy.high) == pytest.approx((true, true))
 
 
+def test_a_certificate_on_a_finite_set_says_so_and_speaks_for_no_others(plain: QuantizeTask, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {
+        "options": ["int8_dynamic"],
+        "require": ["accuracy >= baseline - 0.2"],
+        "objective": "size",
+    }
+    finite = race(plain.model_copy(update={"finite": True}), tmp_path / "finite", **asked)
+    open_ended = race(plain, tmp_path / "open", **asked)
+    assert "meets every constraint on these 500 rows" in finite.answer
+    assert "rows" not in open_ended.answer
+    widths = [one.standing("int8_dynamic").versus_baseline["accuracy"] for one in (finite, open_ended)]
+    assert "without replacement" in widths[0].assumption and "without replacement" not in widths[1].assumption
+
+
 def test_each_row_is_judged_once_and_none_that_calibrates(plain: QuantizeTask) -> None:
     bench = QuantizeBench(plain, seed=0)
     judged, seen = bench.rows.feeds["X"], bench.split.calibration.feeds["X"]
     everything = np.load(plain.data)["X"]
     assert len(np.unique(np.concatenate([judged, seen]), axis=0)) == len(everything) == len(judged) + len(seen)
     assert sorted(bench._order.tolist()) == list(range(len(judged)))
-    assert bench._cuts[0] == 0 and bench._cuts[-1] == len(judged) == bench.blocks.population
+    assert bench._cuts[0] == 0 and bench._cuts[-1] == len(judged) and bench.blocks.population is None
     assert np.all(np.diff(bench._cuts) > 0)
 
 

@@ -56,6 +56,11 @@ class QuantizeTask(Task):
         200, ge=1, description="rows for calibration; neither they nor rows with the same inputs judge"
     )
     held_back: float = Field(0.2, ge=0, le=0.9, description="share of the other rows kept for the confirmation")
+    finite: bool = Field(
+        False,
+        description="what is certified holds for these very rows, all there are, drawn without replacement; else for "
+        "rows like them, which takes more of them",
+    )
     batch: int = Field(1, ge=1, description="rows that are served, and so answered and timed, in one run")
     threads: int = Field(1, ge=1, description="threads of one session")
     rounds: int = Field(300, ge=1, description="timing rounds of the race; each one also judges its share of the rows")
