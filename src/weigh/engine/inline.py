@@ -12,16 +12,25 @@ from weigh import catalog
 from weigh.choice import Bench, Block, Blocks, Choice, Exhibit, Measure, Unfit, Values
 from weigh.decision import OptionLock
 from weigh.engine import Engine, Trial
+from weigh.printable import printable
 
 
 class InlineEngine(Engine):
-    """Runs every trial in the calling process."""
+    """Runs every trial in the calling process.
 
-    def __init__(self) -> None:
+    Args:
+        catch: what an option may raise and be recorded as failed; a worker catches everything.
+    """
+
+    def __init__(self, catch: type[BaseException] = Exception) -> None:
+        self._catch = catch
         self._choice: Choice | None = None
         self._bench: Bench | None = None
         self._subjects: dict[str, Any] = {}
         self._refused: dict[str, Trial] = {}
+
+    def load(self, choice: str, options: Sequence[str]) -> None:
+        """Nothing to try: the options are loaded in this very process."""
 
     def open(self, choice: str, task: dict[str, Any], seed: int) -> Blocks:
         self._choice = catalog.choice(choice)
@@ -39,7 +48,7 @@ class InlineEngine(Engine):
             try:
                 self._subjects[option.spec] = self._ready(option)
                 return None
-            except Exception as error:
+            except self._catch as error:
                 self._refused[option.spec] = refusal(option.spec, error)
         return self._refused[option.spec]
 
@@ -59,9 +68,9 @@ class InlineEngine(Engine):
         try:
             values = plain_values(self._bench.trial(self._subjects[option.spec], block))
             fitting(values, self._choice.measures)
-        except Exception as error:
+            return Trial(option=option.spec, values=values, seconds=time.perf_counter() - start)
+        except self._catch as error:
             return refusal(option.spec, error)
-        return Trial(option=option.spec, values=values, seconds=time.perf_counter() - start)
 
     def exhibits(self, options: Sequence[OptionLock]) -> list[Exhibit]:
         assert self._bench is not None
@@ -80,17 +89,21 @@ def shuffled(options: Sequence[OptionLock], block: Block) -> list[OptionLock]:
     return order
 
 
-def refusal(option: str, error: Exception) -> Trial:
-    """What an exception says of an option."""
+def refusal(option: str, error: BaseException) -> Trial:
+    """What an exception says of an option, in words that can be shown and kept."""
     if isinstance(error, Unfit):
-        return Trial(option=option, status="unfit", reason=str(error))
+        return Trial(option=option, status="unfit", reason=_told(str(error)))
     where = ""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     if trace is not None:
         where = f" ({trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})"
-    return Trial(option=option, status="failed", reason=f"{type(error).__name__}: {error}{where}"[:500])
+    return Trial(option=option, status="failed", reason=_told(f"{type(error).__name__}: {error}{where}"))
+
+
+def _told(text: str) -> str:
+    return " ".join(printable(text).split())[:500]
 
 
 def plain_values(values: Values) -> dict[str, float | list[float]]:
@@ -99,6 +112,8 @@ def plain_values(values: Values) -> dict[str, float | list[float]]:
     Raises:
         ValueError: a value is no finite number.
     """
+    if odd := [name for name in values if not isinstance(name, str) or printable(name) != name]:
+        raise ValueError(f"measured something that has no name: {odd[0]!r:.80}")
     plain = {name: _plain(value) for name, value in values.items()}
     for name, numbers in plain.items():
         if not all(map(math.isfinite, numbers if isinstance(numbers, list) else [numbers])):

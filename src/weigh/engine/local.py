@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import selectors
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,17 +10,10 @@ from pydantic import TypeAdapter
 from weigh.choice import Block, Blocks, Exhibit, UsageError
 from weigh.decision import OptionLock
 from weigh.engine import Engine, Limits, Trial
+from weigh.engine._process import Stopped, Worker
 from weigh.engine.inline import shuffled
 
 _EXHIBITS: TypeAdapter[list[Exhibit]] = TypeAdapter(list[Exhibit])
-
-
-class Stopped(Exception):
-    """The worker did not answer: it hung, grew too large, or died."""
-
-    def __init__(self, status: str, reason: str) -> None:
-        super().__init__(reason)
-        self.status, self.reason = status, reason
 
 
 class LocalEngine(Engine):
@@ -41,15 +27,24 @@ class LocalEngine(Engine):
 
     def __init__(self, limits: Limits | None = None, threads: int = 1) -> None:
         self.limits, self.threads = limits or Limits(), threads
-        self._process: subprocess.Popen[bytes] | None = None
+        self._worker: Worker | None = None
         self._opening: dict[str, Any] = {}
-        self._buffer = b""
         self._refused: dict[str, Trial] = {}
+
+    def load(self, choice: str, options: Sequence[str]) -> None:
+        for option in options:
+            request = {"do": "load", "choice": choice, "option": option}
+            try:
+                self._ask(request, "loaded", self.limits.open_seconds)
+            except (Stopped, RuntimeError) as error:
+                raise UsageError(
+                    f"{option} cannot be imported: {error}; mend what it does when it is imported"
+                ) from None
 
     def open(self, choice: str, task: dict[str, Any], seed: int) -> Blocks:
         self._opening = {"do": "open", "choice": choice, "task": task, "seed": seed}
         try:
-            return Blocks.model_validate(self._start())
+            return Blocks.model_validate(self._ask(self._opening, "blocks", self.limits.open_seconds))
         except Stopped as stopped:
             raise UsageError(
                 f"the task of {choice} could not be opened: {stopped.reason}; give it more with "
@@ -61,101 +56,57 @@ class LocalEngine(Engine):
 
     def exhibits(self, options: Sequence[OptionLock]) -> list[Exhibit]:
         able = [option.model_dump(mode="json") for option in options if option.spec not in self._refused]
+        request = {"do": "exhibits", "options": able}
         try:
-            answer = self._ask({"do": "exhibits", "options": able}, self.limits.prepare_seconds)
+            answer = self._ask(request, "exhibits", self.limits.open_seconds)
         except Stopped as stopped:
             raise RuntimeError(f"the exhibits could not be made: {stopped.reason}") from None
-        return _EXHIBITS.validate_python(answer["exhibits"])
+        return _EXHIBITS.validate_python(answer)
 
     def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for stream in (self._process.stdin, self._process.stdout):
-                with contextlib.suppress(OSError):
-                    stream and stream.close()
-            self._process = None
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
 
     def _measure(self, option: OptionLock, block: Block) -> Trial:
         if option.spec in self._refused:
             return self._refused[option.spec]
-        locked = option.model_dump(mode="json")
         try:
-            answer = self._ask({"do": "prepare", "option": locked}, self.limits.prepare_seconds)
-            if answer["refused"]:
-                return self._refuse(Trial.model_validate(answer["refused"]))
-            request = {"do": "trial", "option": locked, "block": block.model_dump()}
-            return Trial.model_validate(self._ask(request, self.limits.seconds)["trial"])
+            return self._trial(option, block)
         except Stopped as stopped:
-            trial = Trial.model_validate({"option": option.spec, "status": stopped.status, "reason": stopped.reason})
-            return self._refuse(trial)
+            if not stopped.killed:
+                return self._refuse(_stopped(option, stopped))
+        try:
+            return self._trial(option, block)
+        except Stopped as stopped:
+            return self._refuse(_stopped(option, stopped))
+
+    def _trial(self, option: OptionLock, block: Block) -> Trial:
+        locked = option.model_dump(mode="json")
+        seconds, more = self.limits.prepare_seconds, " to prepare it; --limit prepare_seconds=... gives it more"
+        if refused := self._ask({"do": "prepare", "option": locked}, "refused", seconds, more):
+            return self._refuse(Trial.model_validate(refused))
+        request = {"do": "trial", "option": locked, "block": block.model_dump()}
+        answer = self._ask(request, "trial", self.limits.seconds, "; --limit seconds=... gives it more")
+        trial = Trial.model_validate(answer)
+        peak = self._worker.peak_mb if self._worker else 0.0
+        return trial.model_copy(update={"memory_mb": max(trial.memory_mb, peak)})
 
     def _refuse(self, trial: Trial) -> Trial:
         self._refused[trial.option] = trial
         return trial
 
-    def _start(self) -> dict[str, Any]:
-        self._buffer = b""
-        path = json.dumps([entry or os.getcwd() for entry in sys.path])
-        threads = {name: str(self.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-        environment = {**threads, **os.environ, "WEIGH_WORKER_PATH": path}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "weigh.engine.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
-        return self._exchange(self._opening, self.limits.prepare_seconds)
-
-    def _ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        if self._process is None:
-            self._start()
-        return self._exchange(request, seconds)
-
-    def _exchange(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        process = self._process
-        assert process is not None and process.stdin is not None
+    def _ask(self, request: dict[str, Any], key: str, seconds: float, more: str = "") -> Any:
+        if self._worker is None:
+            self._worker = Worker(self.limits.memory_mb, self.threads)
+            if self._opening and request is not self._opening:
+                self._ask(self._opening, "blocks", self.limits.open_seconds)
         try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-            answer: dict[str, Any] = json.loads(self._line(process, seconds))
-        except (BrokenPipeError, Stopped) as error:
-            stopped = error if isinstance(error, Stopped) else Stopped("failed", self._death(process))
-            self.close()
-            raise stopped from None
-        if "error" in answer:
-            raise UsageError(answer["error"]) if answer["kind"] == "usage" else RuntimeError(answer["error"])
-        return answer
+            return self._worker.ask(request, key, seconds, more)
+        except Stopped:
+            self._worker = None
+            raise
 
-    def _line(self, process: subprocess.Popen[bytes], seconds: float) -> bytes:
-        """The next answer, while the worker keeps within its limits."""
-        assert process.stdout is not None
-        end = time.monotonic() + seconds
-        with selectors.DefaultSelector() as ready:
-            ready.register(process.stdout, selectors.EVENT_READ)
-            while b"\n" not in self._buffer:
-                if ready.select(timeout=0.2):
-                    chunk = os.read(process.stdout.fileno(), 1 << 20)
-                    if not chunk:
-                        raise Stopped("failed", self._death(process))
-                    self._buffer += chunk
-                elif time.monotonic() > end:
-                    raise Stopped("timeout", f"no answer within {seconds:g} s; raise the limit if it needs longer")
-                self._check_memory(process)
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line
 
-    def _check_memory(self, process: subprocess.Popen[bytes]) -> None:
-        import psutil
-
-        try:
-            used = psutil.Process(process.pid).memory_info().rss / 2**20
-        except psutil.NoSuchProcess:
-            return
-        if used > self.limits.memory_mb:
-            raise Stopped("failed", f"used {used:,.0f} MB of memory, over the limit of {self.limits.memory_mb:,.0f} MB")
-
-    @staticmethod
-    def _death(process: subprocess.Popen[bytes]) -> str:
-        code = process.wait()
-        return f"the worker was killed by signal {-code}" if code < 0 else f"the worker ended with exit status {code}"
+def _stopped(option: OptionLock, stopped: Stopped) -> Trial:
+    return Trial(option=option.spec, status=stopped.status, reason=stopped.reason)

@@ -10,55 +10,66 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any, TextIO
 
+from weigh import catalog
 from weigh.choice import Block
 from weigh.decision import OptionLock
+from weigh.engine._memory import resident_mb
 from weigh.engine.inline import InlineEngine
+from weigh.printable import printable
 
 
 def main() -> None:
-    """Serve requests until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends this process
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
+    """Serve requests until there are no more, or nobody hears the answers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests, answers = _pipes()
     sys.path[:] = json.loads(os.environ["WEIGH_WORKER_PATH"])
-    engine = InlineEngine()
-    for line in sys.stdin:
-        with contextlib.redirect_stdout(sys.stderr):
-            answer = _answer(engine, json.loads(line))
-        _send(out, answer)
+    engine = InlineEngine(catch=BaseException)
+    with contextlib.suppress(BrokenPipeError):
+        for line in requests:
+            with contextlib.redirect_stdout(sys.stderr):
+                answer = _answer(engine, json.loads(line))
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+    os._exit(0)  # threads that an option left behind do not hold the worker
+
+
+def _pipes() -> tuple[Iterator[str], TextIO]:
+    """Requests and answers, away from standard input and output: options may read the one and write the other."""
+    requests, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, answers
 
 
 def _answer(engine: InlineEngine, request: dict[str, Any]) -> dict[str, Any]:
-    """The reply to one request; what opening the task raises goes back to the caller as an error."""
+    """The reply to one request; what opening the task or loading an option raises goes back to the caller."""
     try:
-        if request["do"] == "open":
-            return engine.open(request["choice"], request["task"], request["seed"]).model_dump()
-        if request["do"] == "exhibits":
-            locks = [OptionLock.model_validate(option) for option in request["options"]]
-            return {"exhibits": [exhibit.model_dump(mode="json") for exhibit in engine.exhibits(locks)]}
-        option = OptionLock.model_validate(request["option"])
-        if request["do"] == "prepare":
-            refused = engine.prepare(option)
-            return {"refused": refused and refused.model_dump(mode="json")}
-        trial = engine.measure(option, Block.model_validate(request["block"]))
-        return {"trial": trial.model_copy(update={"memory_mb": _resident_mb()}).model_dump(mode="json")}
-    except ValueError as error:
-        return {"error": str(error), "kind": "usage"}
-    except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}", "kind": "crash"}
+        return _done(engine, request)
+    except BaseException as error:
+        usage = isinstance(error, ValueError) and request["do"] in ("open", "load")
+        text = str(error) if usage else f"{type(error).__name__}: {error}"
+        return {"error": printable(text), "kind": "usage" if usage else "crash"}
 
 
-def _resident_mb() -> float:
-    import psutil
-
-    return float(psutil.Process().memory_info().rss) / 2**20
-
-
-def _send(out: TextIO, answer: dict[str, Any]) -> None:
-    out.write(json.dumps(answer) + "\n")
-    out.flush()
+def _done(engine: InlineEngine, request: dict[str, Any]) -> dict[str, Any]:
+    if request["do"] == "load":
+        return {"loaded": catalog.find(catalog.choice(request["choice"]), request["option"]).spec}
+    if request["do"] == "open":
+        return {"blocks": engine.open(request["choice"], request["task"], request["seed"]).model_dump()}
+    if request["do"] == "exhibits":
+        locks = [OptionLock.model_validate(option) for option in request["options"]]
+        return {"exhibits": [exhibit.model_dump(mode="json") for exhibit in engine.exhibits(locks)]}
+    option = OptionLock.model_validate(request["option"])
+    if request["do"] == "prepare":
+        refused = engine.prepare(option)
+        return {"refused": refused and refused.model_dump(mode="json")}
+    trial = engine.measure(option, Block.model_validate(request["block"]))
+    return {"trial": trial.model_copy(update={"memory_mb": resident_mb(os.getpid())}).model_dump(mode="json")}
 
 
 if __name__ == "__main__":
