@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,11 +17,14 @@ import pytest
 from coins import Biased, CoinTask, Fair, OtherFair, Troubled
 
 from weigh import Ledger, UsageError, catalog, decide, judge
-from weigh.decision import Decision
+from weigh.choice import Block
+from weigh.decision import Decision, OptionLock
+from weigh.engine import Trial
 from weigh.engine.inline import InlineEngine
 from weigh.evidence import Evidence
 from weigh.ledger import LedgerError
 from weigh.record import render
+from weigh.verify import verify
 
 COINS = "coins:Coins"
 HERE = Path(__file__).parent
@@ -244,7 +248,7 @@ def test_fresh_blocks_that_say_the_opposite_stand_in_the_answer(tmp_path: Path) 
 
 def _record(folder: Path, decision: Decision) -> str:
     with Ledger(folder / "ledger.db") as ledger:
-        return render(ledger.lock(decision.lock), decision, date(2026, 1, 1))
+        return render(ledger.lock(decision.lock), decision, [], date(2026, 1, 1))
 
 
 def test_fresh_blocks_that_tell_little_are_not_called_a_confirmation(tmp_path: Path) -> None:
@@ -275,3 +279,87 @@ def test_exhibits_that_cannot_be_made_lose_nothing(tmp_path: Path, monkeypatch: 
 def test_the_only_option_that_could_be_measured_wins_no_comparison(tmp_path: Path) -> None:
     decision = toss(tmp_path, options=[Fair(), Troubled(how="unfit")])
     assert decision.answer.startswith("Keep fair, the baseline: none of the other 1 could be measured")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"alpha": float("nan")}, "alpha=nan cannot be used: give a probability above 0 and below 0.5"),
+        ({"alpha": "high"}, "alpha='high' cannot be used: give a probability"),
+        ({"epsilon": float("inf")}, "epsilon=inf cannot be used: give a number of at least 0"),
+        ({"seed": -1}, "seed=-1 cannot be used: give a whole number of at least 0"),
+        ({"budget": 0}, "budget='0' cannot be used: give '200' (blocks), '90s'"),
+        ({"budget": -1}, "type '200' (blocks)"),
+        ({"budget": "1..2"}, "'200' (blocks), '90s'"),
+        ({"objective": 5}, "objective=5 cannot be used: give the name of a measure"),
+        ({"require": [5]}, "require=[5] cannot be used: give a list of texts"),
+        ({"require": "heads > 1"}, "the constraint 'heads > 1' cannot be read"),
+        ({"options": [5]}, "options=[5] cannot be used: give a list of names"),
+        ({"options": "welch"}, "there is no option 'welch' of tests/coins"),
+        ({"options": "coins:Fiar"}, "'coins:Fiar' cannot be loaded"),
+        ({"options": [catalog.find(catalog.choice("cause/experiment"), "welch")]}, "Welch is no option of tests/coins"),
+        ({"limits": {"seconds": 0}}, "limits={'seconds': 0} cannot be used: give Limits(seconds=60"),
+        ({"limits": {"second": 1}}, "did you mean 'seconds'"),
+        ({"limits": 5}, "limits=5 cannot be used"),
+        ({"task": None}, "task=None cannot be used: give the fields of the task"),
+        ({"task": 5}, "task=5 cannot be used"),
+        ({"task": [1]}, "task=[1] cannot be used"),
+        ({"task": {1: 2}}, "there is no task field '1' of tests/coins"),
+        ({"ledger": None}, "ledger=None cannot be used: give a file such as '.weigh/ledger.db'"),
+        ({"records": 5}, "records=5 cannot be used: give a folder, or None"),
+        ({"choice": 5}, "choice=5 cannot be used: give the name of a choice"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_a_sentence(tmp_path: Path, asked: dict[str, object], told: str) -> None:
+    given = {"choice": COINS, "task": {}, "options": [Fair()], "ledger": tmp_path / "l.db", "records": None, **asked}
+    with pytest.raises((UsageError, LedgerError), match=re.escape(told)):
+        decide(**given, engine=InlineEngine())  # type: ignore[arg-type]
+    assert not list(Path.cwd().glob("None*"))
+
+
+def test_a_text_is_a_list_of_one_and_none_is_not_given(tmp_path: Path) -> None:
+    decision = toss(
+        tmp_path,
+        options="coins:Biased:p=0.9",
+        require="heads >= 0.6",
+        objective=None,
+        budget=None,
+        limits={"seconds": 9},
+    )
+    assert decision.chosen == "biased:p=0.9" and decision.constraints == ("heads >= 0.6",)
+
+
+def test_a_record_can_be_had_later(tmp_path: Path) -> None:
+    asked = {"options": [Fair(), Biased(p=0.9)], "ledger": tmp_path / "l.db", "engine": InlineEngine()}
+    decision = decide(COINS, CoinTask(), records=None, **asked)  # type: ignore[arg-type]
+    asked["engine"] = InlineEngine()
+    assert decide(COINS, CoinTask(), records=tmp_path / "out", **asked) == decision  # type: ignore[arg-type]
+    (record,) = (tmp_path / "out").glob("*.md")
+    assert verify(record, tmp_path / "l.db").code == 0
+    with Ledger(tmp_path / "l.db") as ledger:
+        assert ledger.decisions()[0]["record"] == str(record)
+    record.write_text("notes of a person")
+    asked["engine"] = InlineEngine()
+    decide(COINS, CoinTask(), records=tmp_path / "out", **asked)  # type: ignore[arg-type]
+    assert record.read_text() == "notes of a person"
+
+
+def test_a_block_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Two runs of one question, one of which was stopped in the middle of a block: no pair comes from both."""
+
+    class Stopping(InlineEngine):
+        def measure(self, option: OptionLock, block: Block) -> Trial:
+            trial = super().measure(option, block)
+            if block.index == 3:
+                if self.stopped:
+                    raise KeyboardInterrupt
+                self.stopped = True
+            return trial
+
+        stopped = False
+
+    with pytest.raises(KeyboardInterrupt):
+        toss(tmp_path, options=[Fair(), Biased(p=0.52)], engine=Stopping())
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        lock = next(row["digest"] for row in ledger.export() if row["table"] == "weigh_lock")
+        assert [row.block for row in ledger.evidence(lock)] == [0, 0, 1, 1, 2, 2]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,9 +167,128 @@ def test_a_full_disk_says_so_and_keeps_what_was_measured(tmp_path: Path) -> None
 
     with Ledger(tmp_path / "ledger.db") as ledger:
         ledger.append([row(0)])
-        with ledger._engine.connect() as connection:
+        with ledger._base._engine.connect() as connection:
             connection.execute(text("PRAGMA max_page_count = 20"))
             connection.commit()
         with pytest.raises(LedgerError, match="the disk is full: free some room and type the same command again"):
             ledger.append([row(block) for block in range(1, 2000)])
         assert ledger.evidence("sha256:abc") == [row(0)]
+
+
+def test_a_ledger_of_the_version_before_is_brought_up_to_date(where: str) -> None:
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(where if "://" in where else f"sqlite:///{where}")
+    with engine.begin() as connection:
+        MIGRATIONS[0](connection)
+        connection.execute(text("CREATE TABLE weigh_schema (version INTEGER NOT NULL)"))
+        connection.execute(text("INSERT INTO weigh_schema VALUES (1)"))
+        old = {"lock": row(0).lock, "digest": row(0).digest(), "body": row(0).model_dump_json()}
+        connection.execute(text("INSERT INTO weigh_evidence VALUES (:lock, 0, 'fair', :digest, :body)"), old)
+        connection.execute(
+            text("INSERT INTO weigh_decision VALUES ('sha256:abc', 'd', '{}', '[]', 'r.md', 'e', 'now')")
+        )
+        connection.execute(text("INSERT INTO weigh_decision VALUES ('sha256:def', 'd', '{}', '[]', '', '', 'now')"))
+    engine.dispose()
+    with Ledger(where, readonly=True) as ledger:
+        assert ledger.evidence("sha256:abc") == [row(0)]
+        assert ledger.records("sha256:abc") == {"r.md": "e"} and ledger.records("sha256:def") == {}
+        assert len(ledger.decisions()) == 2
+
+
+def test_what_is_only_read_is_not_written(where: str) -> None:
+    with Ledger(where) as ledger:
+        ledger.append([row(0)])
+    with Ledger(where, readonly=True) as ledger:
+        assert ledger.evidence("sha256:abc") == [row(0)]
+        with pytest.raises(LedgerError, match="it is read-only: name a ledger that you may write"):
+            ledger.append([row(1)])
+
+
+def test_a_ledger_on_media_that_cannot_be_written() -> None:
+    folder = Path(tempfile.mkdtemp())
+    with Ledger(folder / "ledger.db") as ledger:
+        ledger.append([row(0)])
+    folder.chmod(0o555)
+    (folder / "ledger.db").chmod(0o444)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        with Ledger(folder / "ledger.db", readonly=True) as ledger:
+            assert ledger.evidence("sha256:abc") == [row(0)]
+        with pytest.raises(LedgerError, match=r"read-only|cannot be opened"), Ledger(folder / "ledger.db") as ledger:
+            ledger.append([row(1)])
+    finally:
+        os.seteuid(user)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", ["a?mode=memory", "a%20b.db", "#1.db", "file:x", "sqlite:///three.db"])
+def test_a_file_is_called_as_it_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Ledger(name) as ledger:
+        ledger.append([row(0)])
+    assert [path.name for path in tmp_path.iterdir()] == [name.removeprefix("sqlite:///")]
+    with Ledger(name, readonly=True) as ledger:
+        assert ledger.evidence("sha256:abc") == [row(0)]
+
+
+@pytest.mark.parametrize("name", ["", " ", ":memory:", "sqlite://", "sqlite:///:memory:"])
+def test_a_ledger_that_would_be_lost(name: str) -> None:
+    with pytest.raises(LedgerError, match=r"name a file such as --ledger ledger\.db"):
+        Ledger(name)
+
+
+def test_folders_are_not_made_on_a_whim(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="is a folder: name a file"):
+        Ledger(tmp_path)
+    with pytest.raises(LedgerError, match=r"cannot be made: .*make .*a/b yourself"):
+        Ledger(tmp_path / "a" / "b" / "ledger.db")
+    assert list(tmp_path.iterdir()) == []
+    Ledger(tmp_path / ".weigh" / "ledger.db").close()
+
+
+def test_a_password_is_never_shown() -> None:
+    for where in (
+        "postgresql+psycopg://me:secret@127.0.0.1:1/x",
+        "postgresql+psycopg://me@127.0.0.1:1/x?password=secret",
+    ):
+        with pytest.raises(LedgerError, match=r"\*\*\*") as raised:
+            Ledger(where)
+        assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        (
+            "CREATE TABLE weigh_lock (digest TEXT)",
+            "damaged or not a ledger of weigh: it has weigh_lock and no weigh_schema",
+        ),
+        ("CREATE TABLE places (url TEXT)", "another program's database, with places; name another with --ledger"),
+        ("CREATE TABLE weigh_schema (version TEXT)", "is damaged: its version reads"),
+    ],
+)
+def test_a_database_that_is_no_ledger(tmp_path: Path, statement: str, says: str) -> None:
+    path = tmp_path / "ledger.db"
+    with sqlite3.connect(path) as base:
+        base.execute(statement)
+    base.close()
+    for readonly in (False, True):
+        with pytest.raises(LedgerError, match=says):
+            Ledger(path, readonly=readonly)
+
+
+def test_an_edited_decision_does_not_hide_the_others(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        decide(
+            "coins:Coins", CoinTask(), options=[Fair(), Biased(p=0.9)], seed=seed, ledger=tmp_path / "l.db",
+            records=None, engine=InlineEngine(),
+        )  # fmt: skip
+    with sqlite3.connect(tmp_path / "l.db") as base:
+        base.execute("UPDATE weigh_decision SET body = '{}' WHERE rowid = 1")
+    base.close()
+    with Ledger(tmp_path / "l.db") as ledger:
+        answers = [listed["answer"] for listed in ledger.decisions()]
+    assert sum("was edited" in answer for answer in answers) == 1 and sum("biased" in answer for answer in answers) == 1

@@ -7,16 +7,19 @@ import random
 import re
 import shutil
 import sqlite3
+from datetime import date
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 from coins import Biased, CoinTask, Fair, Troubled
+from markdown_it import MarkdownIt
 
 from weigh import Ledger, decide
 from weigh.engine.inline import InlineEngine
-from weigh.record import Front, seal, verify
+from weigh.record import Front, render, seal
+from weigh.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +126,32 @@ def test_evidence_swapped_between_options_is_refused(copied: Path) -> None:
     with sqlite3.connect(copied / "ledger.db") as base:
         base.execute("UPDATE weigh_evidence SET block = 900 WHERE block = 1")
     assert check(copied) == 3
+
+
+HOSTILE = "<img src=x onerror=alert(1)> | `tick` [link](http://x) \x1b[31m\n# heading\n---\n- item ``` &lt; <!-- "
+
+
+def test_nothing_that_a_record_quotes_is_markup(recorded: Path) -> None:
+    """Read by a parser of Markdown, a hostile text gives the same elements as a tame one."""
+    with Ledger(recorded / "ledger.db") as ledger:
+        (row,) = ledger.decisions()
+        lock, decision = ledger.lock(row["lock"]), ledger.decision(row["lock"])
+    assert decision is not None
+
+    def tokens(text: str) -> list[str]:
+        first = decision.standings[0]
+        standing = first.model_copy(update={"option": text, "why": text})
+        changed = {"standings": (standing, *decision.standings[1:]), "answer": text, "question": text}
+        changed |= {"assumptions": {text: text}, "constraints": (text,), "approximations": (text,)}
+        page = render(
+            lock.model_copy(update={"task": {text: text}}), decision.model_copy(update=changed), [], date(2026, 1, 1)
+        )
+        body = page.split("\n---\n", 1)[1].replace(page.split("x-digest: ")[1].split()[0], "")
+        parsed = MarkdownIt().enable("table").parse(body)
+        assert not any(token.type == "html_block" for token in parsed)
+        inline = [child.type for token in parsed for child in token.children or [] if child.type != "text"]
+        return [token.type for token in parsed] + [kind for kind in inline if kind != "softbreak"]
+
+    assert tokens(HOSTILE) == tokens("tame")
+    for text in ("1. one", "- one", "# one", "> one", "``", "`", "a|b"):
+        assert tokens(text) == tokens("tame"), text

@@ -9,32 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationError
-
 from weigh import catalog
-from weigh.choice import Block, Choice, Exhibit, Frozen, Option, Table, Task, UsageError, content_digest, unknown
+from weigh.choice import Block, Choice, Exhibit, Option, Table, Task, content_digest
 from weigh.decision import Budget, Constraint, Decision, Lock, OptionLock, by_block, feed
 from weigh.engine import Engine, Limits, Trial
 from weigh.engine.local import LocalEngine
 from weigh.evidence import Evidence, Where
 from weigh.ledger import DEFAULT, Ledger
+from weigh.printable import printable
+from weigh.question import Question as Question
+from weigh.question import ask, budget_of, files_in, options_of, refused
+from weigh.question import make_task as make_task
 from weigh.scale.race import Race
 from weigh.verdict import conclude, finalists
-
-
-class Question(Frozen):
-    """One run of `decide`, as it is typed: the same in YAML, in Python and on the command line."""
-
-    choice: str
-    task: dict[str, Any] = {}
-    options: tuple[str, ...] = Field((), description="what to race; all options of the choice when empty")
-    require: tuple[str, ...] | None = Field(None, description="constraints; the choice's own when not given")
-    objective: str = Field("", description="the measure to optimise; the choice's first when empty")
-    epsilon: float | None = Field(None, ge=0, description="differences up to this do not matter")
-    alpha: float = Field(0.05, gt=0, lt=0.5, description="probability of a wrong verdict, at most")
-    seed: int = Field(0, ge=0)
-    budget: str = Field("", description="200 (blocks), 90s, 5m; empty: all blocks of the task")
-    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +38,23 @@ class Event:
 
 Watcher: TypeAlias = Callable[[Event], None]
 
-_KEEP_EVERY = 0.1
-"""Seconds of measuring that a killed run may lose at most, apart from the trial in flight."""
+_KEEP_EVERY = 5.0
+"""Seconds after which a block is kept in parts. A shorter one is kept whole or not at all, so that its pairs never come
+from two runs; a longer one would be too much to lose when a run is killed."""
 
 
 def decide(
     choice: str,
     task: Task | Mapping[str, Any],
     *,
-    options: Sequence[str | Option] = (),
-    require: Sequence[str] | None = None,
+    options: str | Option | Sequence[str | Option] = (),
+    require: str | Sequence[str] | None = None,
     objective: str = "",
     epsilon: float | None = None,
     alpha: float = 0.05,
     seed: int = 0,
     budget: str | int = "",
-    limits: Limits | None = None,
+    limits: Limits | Mapping[str, float] | None = None,
     ledger: str | Path = DEFAULT,
     records: str | Path | None = "decisions",
     engine: Engine | None = None,
@@ -95,44 +83,25 @@ def decide(
     Raises:
         UsageError: something that was asked cannot work; the message says what to type instead.
     """
-    made = catalog.choice(choice)
-    question = Question(
-        choice=choice, require=None if require is None else tuple(require), objective=objective,
-        epsilon=epsilon, alpha=alpha, seed=seed, budget=str(budget),
+    question = ask(
+        choice=choice, require=require, objective=objective, epsilon=epsilon, alpha=alpha, seed=seed, budget=budget,
+        limits=limits,
     )  # fmt: skip
-    with Ledger(ledger) as book, engine or LocalEngine(limits) as runner:
-        locked = lock(made, question, make_task(made, task), catalog.resolve(made, list(options)), runner)
+    if not isinstance(ledger, str | Path):
+        raise refused("ledger", ledger)
+    if not isinstance(records, str | Path | None):
+        raise refused("records", records)
+    made = catalog.choice(question.choice)
+    with Ledger(ledger) as book, engine or LocalEngine(question.limits) as runner:
+        runner.load(question.choice, files_in(options))
+        locked = lock(made, question, make_task(made, task), options_of(made, options), runner)
         book.save_lock(locked)
         known = book.decision(locked.digest())
-        if known is not None:
-            return known
-        return run(locked, book, runner, records, watch or (lambda event: None))
-
-
-def make_task(made: Choice, task: Task | Mapping[str, Any]) -> Task:
-    """The task, validated.
-
-    Raises:
-        UsageError: a field is missing, unknown or of the wrong type.
-    """
-    if isinstance(task, Task):
-        return _with_files(task)
-    known = list(made.task.model_fields)
-    for name in task:
-        if name not in known:
-            raise UsageError(unknown("task field", name, known, f"of {made.name}"))
-    try:
-        return _with_files(made.task.model_validate(dict(task)))
-    except ValidationError as error:
-        raise UsageError(f"the task of {made.name}: {catalog.plain(error)}") from None
-
-
-def _with_files(task: Task) -> Task:
-    for name in type(task).model_fields:
-        value = getattr(task, name)
-        if isinstance(value, Path) and not value.exists():
-            raise UsageError(f"there is no file {value} ({name}) in {Path.cwd()}; type where it lies")
-    return task
+        if known is None:
+            return run(locked, book, runner, records, watch or (lambda event: None))
+        if records is not None:
+            _record(locked, book, records, anew=False)
+        return known
 
 
 def lock(made: Choice, question: Question, task: Task, options: Sequence[Option], runner: Engine) -> Lock:
@@ -156,7 +125,7 @@ def lock(made: Choice, question: Question, task: Task, options: Sequence[Option]
         epsilon=objective.tolerance if question.epsilon is None else question.epsilon,
         seed=question.seed,
         blocks=runner.open(question.choice, fields, question.seed),
-        budget=Budget.parse(question.budget or None),
+        budget=budget_of(question),
         assumptions=dict(made.assumptions),
         weigh=importlib.metadata.version("weigh"),
     )
@@ -177,22 +146,25 @@ def run(
     rows += _fresh(locked, race, book, runner, watch)
     decision = conclude(locked, race, rows)
     shown = _exhibits(locked, runner) if exhibits else []
-    record, digest = "", ""
+    book.save_decision(decision, shown)
     if records is not None:
-        from weigh.record import write
-
-        record, digest = write(locked, decision, Path(records))
-    book.save_decision(decision, shown, record, digest)
+        _record(locked, book, records, anew=True)
     watch(Event("done", locked, race, block=decision.blocks))
-    return decision
+    return book.decision(locked.digest()) or decision
+
+
+def _record(locked: Lock, book: Ledger, records: str | Path, anew: bool) -> None:
+    from weigh.record import write
+
+    write(book, locked, Path(records), anew)
 
 
 def _exhibits(locked: Lock, runner: Engine) -> list[Exhibit]:
     """What a person is shown beside the decision; that it cannot be made is shown too, and loses nothing."""
     try:
         return runner.exhibits(locked.options)
-    except RuntimeError as error:
-        return [Table(title="No further tables and curves", columns=("why",), rows=((str(error),),))]
+    except Exception as error:
+        return [Table(title="No further tables and curves", columns=("why",), rows=((printable(str(error)),),))]
 
 
 def _race(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watcher) -> list[Evidence]:

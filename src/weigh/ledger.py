@@ -1,71 +1,60 @@
-"""The ledger: locks, evidence and decisions in SQLite (the default) or PostgreSQL. Appended, never edited."""
+"""The ledger: locks, evidence, decisions and records in SQLite (the default) or PostgreSQL. Appended, never edited."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from pydantic import TypeAdapter
 
-from weigh.choice import Exhibit, unknown
+from weigh.choice import Exhibit, Frozen, unknown
+from weigh.database import Database
+from weigh.database import LedgerError as LedgerError
+from weigh.database import public as public
 from weigh.decision import Decision, Lock
 from weigh.evidence import Evidence
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+from weigh.migrations import MIGRATIONS as MIGRATIONS
+from weigh.migrations import TABLES, seal
 
 DEFAULT = ".weigh/ledger.db"
 _EXHIBITS: TypeAdapter[list[Exhibit]] = TypeAdapter(list[Exhibit])
-
-
-class LedgerError(Exception):
-    """The ledger cannot be read or written; the message says why and what to do."""
+_Kind = TypeVar("_Kind", bound=Frozen)
 
 
 class Edited(LedgerError):
     """A row no longer matches the digest that was written with it."""
 
 
-def _first(connection: Connection) -> None:
-    from sqlalchemy import text
+class Kept(NamedTuple):
+    """A decision as the ledger keeps it: with what people are shown beside it, and when it was taken."""
 
-    for statement in (
-        "CREATE TABLE weigh_lock (digest TEXT PRIMARY KEY, body TEXT NOT NULL, at TEXT NOT NULL)",
-        "CREATE TABLE weigh_evidence (lock TEXT NOT NULL, block INTEGER NOT NULL, option TEXT NOT NULL, "
-        "digest TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (lock, block, option))",
-        "CREATE TABLE weigh_decision (lock TEXT PRIMARY KEY, digest TEXT NOT NULL, body TEXT NOT NULL, "
-        "exhibits TEXT NOT NULL, record TEXT NOT NULL, record_digest TEXT NOT NULL, at TEXT NOT NULL)",
-    ):
-        connection.execute(text(statement))
+    decision: Decision
+    exhibits: list[Exhibit]
+    at: datetime
 
-
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_first,)
-"""Each takes the schema from its position to the next; append, never edit."""
+    @property
+    def day(self) -> date:
+        """The day (UTC) on which it was taken."""
+        return self.at.date()
 
 
 class Ledger:
-    """Evidence, locks and decisions, safe for many writers at once.
+    """Evidence, locks, decisions and records, safe for many writers at once.
 
     Args:
         where: a file (SQLite) or a URL such as ``postgresql+psycopg://user@host/name``.
+        readonly: nothing is written, not even a table; works on media that cannot be written.
 
     Raises:
         LedgerError: it cannot be opened, is damaged, or was written by a newer weigh.
     """
 
-    def __init__(self, where: str | Path = DEFAULT) -> None:
-        self.where = str(where)
-        self._engine = self._connect()
-        try:
-            with self._guard():
-                self._migrate()
-        except BaseException:
-            self.close()
-            raise
+    def __init__(self, where: str | Path = DEFAULT, readonly: bool = False) -> None:
+        self._base = Database(where, readonly)
+        self.where = self._base.where
 
     def __enter__(self) -> Self:
         return self
@@ -75,34 +64,39 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of connections."""
-        self._engine.dispose()
+        self._base.close()
 
     # locks
 
     def save_lock(self, lock: Lock) -> None:
         """Keep a lock; keeping it again changes nothing."""
-        self._insert("weigh_lock", [{"digest": lock.digest(), "body": lock.model_dump_json(), "at": _now()}])
+        self._add("weigh_lock", [{"digest": lock.digest(), "body": lock.model_dump_json(), "at": _now()}])
 
     def lock(self, digest: str) -> Lock:
-        """The lock of that digest, or of the one digest that starts so."""
-        rows = self._rows("SELECT digest, body FROM weigh_lock WHERE digest LIKE :start", start=f"{_full(digest)}%")
+        """The lock of that digest, or of the one digest that starts so.
+
+        Raises:
+            LedgerError: there is none, or more than one.
+            Edited: it does not match its digest.
+        """
+        rows = self._sealed("weigh_lock", "digest LIKE :start ESCAPE '!'", start=_start(digest))
         if len(rows) != 1:
-            known = [row[0] for row in self._rows("SELECT digest FROM weigh_lock")]
+            known = [str(row["digest"]) for row in self._base.rows("SELECT digest FROM weigh_lock")]
             raise LedgerError(unknown("lock", digest, [name[7:19] for name in known], f"in {self.where}"))
-        lock = Lock.model_validate_json(rows[0][1])
-        if lock.digest() != rows[0][0]:
-            raise Edited(f"the lock {rows[0][0][7:19]} in {self.where} was edited")
-        return lock
+        return self._made(Lock, rows[0], f"the lock {rows[0]['digest'][7:19]}")
 
     # evidence
 
     def append(self, rows: Sequence[Evidence]) -> None:
-        """Add evidence in one transaction; what is already there (same lock, block, option) stays as it is."""
-        self._insert(
+        """Add evidence in one transaction; what is already there (same lock, block, option) stays as it is.
+
+        Of two writers of one block that each give all of its rows at once, one wins with all of them.
+        """
+        self._add(
             "weigh_evidence",
             [
                 {"lock": row.lock, "block": row.block, "option": row.option, "digest": row.digest(), "body": body}
-                for row in rows
+                for row in sorted(rows, key=lambda row: (row.block, row.option))
                 for body in [row.model_dump_json()]
             ],
         )
@@ -113,179 +107,141 @@ class Ledger:
         Raises:
             Edited: a row does not match its digest.
         """
-        query = "SELECT block, option, digest, body FROM weigh_evidence WHERE lock = :lock"
-        if block is not None:
-            query += " AND block = :block"
-        rows = self._rows(query + " ORDER BY block, option", lock=lock, **({} if block is None else {"block": block}))
-        return [self._checked(lock, *row) for row in rows]
+        where, values = "lock = :lock", {} if block is None else {"block": block}
+        if values:
+            where += " AND block = :block"
+        rows = self._sealed("weigh_evidence", where, "block, option", lock=lock, **values)
+        return [self._evidence(row) for row in rows]
 
-    def _checked(self, lock: str, block: int, option: str, digest: str, body: str) -> Evidence:
-        try:
-            row = Evidence.model_validate_json(body)
-            genuine = (row.lock, row.block, row.option, row.digest()) == (lock, block, option, digest)
-        except ValueError:
-            genuine = False
-        if not genuine:
-            raise Edited(f"the evidence of {option} on block {block} in {self.where} was edited")
-        return row
+    def _evidence(self, row: dict[str, Any]) -> Evidence:
+        name = f"the evidence of {row['option']} on block {row['block']}"
+        made = self._made(Evidence, row, name)
+        if (made.lock, made.block, made.option) != (row["lock"], row["block"], row["option"]):
+            raise self._edited(name)
+        return made
 
     # decisions
 
-    def save_decision(self, decision: Decision, exhibits: Sequence[Exhibit], record: str, record_digest: str) -> None:
-        """Keep a decision with its exhibits and where its record was written."""
+    def save_decision(self, decision: Decision, exhibits: Sequence[Exhibit]) -> None:
+        """Keep a decision with its exhibits; of two writers the first wins."""
         row = {
             "lock": decision.lock,
             "digest": decision.digest(),
             "body": decision.model_dump_json(),
             "exhibits": _EXHIBITS.dump_json(list(exhibits)).decode(),
-            "record": record,
-            "record_digest": record_digest,
             "at": _now(),
         }
-        self._insert("weigh_decision", [row])
+        self._add("weigh_decision", [row])
+
+    def kept(self, lock: str) -> Kept | None:
+        """The decision under a lock (whole digest, or its start) with all that was kept, if it was taken.
+
+        Raises:
+            Edited: it does not match its digest.
+        """
+        rows = self._sealed("weigh_decision", "lock LIKE :start ESCAPE '!'", start=_start(lock))
+        if len(rows) != 1:
+            return None
+        row, name = rows[0], f"the decision {rows[0]['lock'][7:19]}"
+        try:
+            exhibits, at = _EXHIBITS.validate_json(row["exhibits"]), datetime.fromisoformat(row["at"])
+        except ValueError:
+            raise self._edited(name) from None
+        decision = self._made(Decision, row, name)
+        if decision.lock != row["lock"]:
+            raise self._edited(name)
+        return Kept(decision, exhibits, at)
 
     def decision(self, lock: str) -> Decision | None:
         """The decision under a lock (whole digest, or its start), if it was taken."""
-        rows = self._rows("SELECT digest, body FROM weigh_decision WHERE lock LIKE :start", start=f"{_full(lock)}%")
-        if len(rows) != 1:
-            return None
-        decision = Decision.model_validate_json(rows[0][1])
-        if decision.digest() != rows[0][0]:
-            raise Edited(f"the decision {lock} in {self.where} was edited")
-        return decision
+        kept = self.kept(lock)
+        return kept and kept.decision
 
     def exhibits(self, lock: str) -> list[Exhibit]:
         """The exhibits that were kept with a decision."""
-        rows = self._rows("SELECT exhibits FROM weigh_decision WHERE lock = :lock", lock=lock)
-        return _EXHIBITS.validate_json(rows[0][0]) if rows else []
-
-    def record_digest(self, lock: str) -> str | None:
-        """The digest of the record that was written for a decision."""
-        rows = self._rows("SELECT record_digest FROM weigh_decision WHERE lock = :lock", lock=lock)
-        return str(rows[0][0]) if rows else None
+        kept = self.kept(lock)
+        return kept.exhibits if kept else []
 
     def decisions(self) -> list[dict[str, str]]:
-        """Every decision: lock, record, at, and its answer; the latest first."""
-        rows = self._rows("SELECT lock, record, at, body FROM weigh_decision ORDER BY at DESC, lock")
-        return [
-            {"lock": lock, "record": record, "at": at, **{key: json.loads(body)[key] for key in ("choice", "answer")}}
-            for lock, record, at, body in rows
-        ]
+        """Every decision: lock, record, at, choice and answer; the latest first. One that was edited says so."""
+        columns = ", ".join(TABLES["weigh_decision"])
+        written = {row["lock"]: str(row["path"]) for row in self._base.rows("SELECT * FROM weigh_record ORDER BY at")}
+        rows = self._base.rows(f"SELECT {columns}, seal FROM weigh_decision ORDER BY at DESC, lock")
+        return [self._listed(row, written.get(row["lock"], "")) for row in rows]
+
+    def _listed(self, row: dict[str, Any], record: str) -> dict[str, str]:
+        head = {"lock": str(row["lock"]), "record": record, "at": str(row["at"])}
+        try:
+            made = self._made(Decision, self._whole("weigh_decision", row), "")
+        except Edited:
+            return {**head, "choice": "", "answer": f"it was edited in {self.where}, and cannot be relied on"}
+        return {**head, "choice": made.choice, "answer": made.answer}
+
+    # records
+
+    def save_record(self, lock: str, path: str, digest: str) -> None:
+        """Keep where the record of a decision was written, and its digest."""
+        self._add("weigh_record", [{"lock": lock, "path": path, "digest": digest, "at": _now()}])
+
+    def records(self, lock: str) -> dict[str, str]:
+        """The records of the decision under a lock: path -> digest of the text."""
+        return {row["path"]: row["digest"] for row in self._sealed("weigh_record", "lock = :lock", "path", lock=lock)}
 
     def export(self) -> Iterator[dict[str, Any]]:
-        """Everything, one JSON object a row: ``{"table": ..., column: value, ...}``."""
-        for table, columns in (
-            ("weigh_lock", "digest, body, at"),
-            ("weigh_evidence", "lock, block, option, digest, body"),
-            ("weigh_decision", "lock, digest, body, exhibits, record, record_digest, at"),
-        ):
-            names = columns.split(", ")
-            for row in self._rows(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3"):
-                yield {"table": table, **dict(zip(names, row, strict=True))}
+        """Everything, one JSON object a row: ``{"table": ..., column: value, ...}``; what is kept as JSON is nested."""
+        for table, columns in TABLES.items():
+            for row in self._base.rows(f"SELECT {', '.join(columns)}, seal FROM {table} ORDER BY 1, 2, 3"):
+                yield {
+                    "table": table,
+                    **row,
+                    **{name: _json(row[name]) for name in ("body", "exhibits") if name in row},
+                }
 
-    # plumbing
+    # rows
 
-    def _connect(self) -> Engine:
-        from sqlalchemy import create_engine, event
-        from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+    def _add(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        self._base.insert(table, [{**row, "seal": seal(row)} for row in rows])
 
-        if "://" in self.where:
-            try:
-                return create_engine(self.where, pool_pre_ping=True)
-            except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-                raise LedgerError(
-                    f"the ledger {self.where} cannot be opened: {error}; for PostgreSQL type "
-                    f"postgresql+psycopg://user@host/name and pip install 'weigh[postgres]'"
-                ) from None
+    def _sealed(self, table: str, where: str = "1 = 1", order: str = "1", **values: Any) -> list[dict[str, Any]]:
+        """Rows whose seals are whole."""
+        columns = TABLES[table]
+        query = f"SELECT {', '.join(columns)}, seal FROM {table} WHERE {where} ORDER BY {order}"
+        return [self._whole(table, row) for row in self._base.rows(query, **values)]
+
+    def _whole(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
+        """A row without its seal, which must not be broken."""
+        typed = all(isinstance(row[name], int if name == "block" else str) for name in TABLES[table])
+        if not typed or row.pop("seal") != seal(row):
+            raise self._edited(f"a row of {table} ({str(row[TABLES[table][0]])[:19]})")
+        return row
+
+    def _made(self, kind: type[_Kind], row: dict[str, Any], name: str) -> _Kind:
+        """What a row's body says, which must be what its digest says."""
         try:
-            Path(self.where).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LedgerError(
-                f"the folder of {self.where} cannot be made: {error.strerror}; name another with --ledger"
-            ) from None
-        engine = create_engine(f"sqlite:///{self.where}", connect_args={"timeout": 60})
+            made = kind.model_validate_json(row["body"])
+            whole = made.digest() == row["digest"]
+        except ValueError:
+            whole = False
+        if not whole:
+            raise self._edited(name)
+        return made
 
-        @event.listens_for(engine, "connect")
-        def _settings(connection: Any, _: Any) -> None:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-
-        return engine
-
-    def _migrate(self) -> None:
-        from sqlalchemy import text
-
-        with self._engine.connect() as connection:
-            if self._engine.dialect.name == "sqlite":
-                connection.execute(text("BEGIN IMMEDIATE")) if self._version(connection) < len(MIGRATIONS) else None
-            else:
-                connection.execute(text("SELECT pg_advisory_xact_lock(20130101)"))
-            connection.execute(text("CREATE TABLE IF NOT EXISTS weigh_schema (version INTEGER NOT NULL)"))
-            version = self._version(connection)
-            if version > len(MIGRATIONS):
-                raise LedgerError(
-                    f"the ledger {self.where} has schema {version}, this weigh knows {len(MIGRATIONS)}: "
-                    "pip install -U weigh, or name another with --ledger"
-                )
-            for step in MIGRATIONS[version:]:
-                step(connection)
-            if version < len(MIGRATIONS):
-                connection.execute(text("DELETE FROM weigh_schema"))
-                connection.execute(text("INSERT INTO weigh_schema VALUES (:v)"), {"v": len(MIGRATIONS)})
-            connection.commit()
-
-    @staticmethod
-    def _version(connection: Connection) -> int:
-        from sqlalchemy import inspect, text
-
-        if "weigh_schema" not in inspect(connection).get_table_names():
-            return 0
-        return int(connection.execute(text("SELECT COALESCE(MAX(version), 0) FROM weigh_schema")).scalar_one())
-
-    def _insert(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
-        from sqlalchemy import text
-
-        if not rows:
-            return
-        names = list(rows[0])
-        values = ", ".join(f":{name}" for name in names)
-        statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values}) ON CONFLICT DO NOTHING"
-        with self._guard(), self._engine.begin() as connection:
-            connection.execute(text(statement), list(rows))
-
-    def _rows(self, query: str, **values: Any) -> list[tuple[Any, ...]]:
-        from sqlalchemy import text
-
-        with self._guard(), self._engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(query), values)]
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Turn the database's own errors into ones that say what to do."""
-        from sqlalchemy.exc import DBAPIError
-
-        try:
-            yield
-        except DBAPIError as error:
-            raise LedgerError(self._explain(str(error.orig))) from None
-
-    def _explain(self, text: str) -> str:
-        hints = {
-            "readonly": "it is read-only: name a ledger that you may write with --ledger",
-            "unable to open": "it cannot be opened: see that its folder may be written, or name another with --ledger",
-            "full": "the disk is full: free some room and type the same command again; nothing measured so far is lost",
-            "disk i/o": "the disk cannot be written (is it full?): free some room and type the same command again",
-            "not a database": "it is not a ledger: move the file away, or name another with --ledger",
-            "malformed": "it is damaged: restore it from a copy, or move it away and start a new one",
-        }
-        for sign, hint in hints.items():
-            if sign in text.lower():
-                return f"the ledger {self.where}: {hint} ({text})"
-        return f"the ledger {self.where}: {text}"
+    def _edited(self, what: str) -> Edited:
+        return Edited(f"{what} in {self.where} was edited")
 
 
-def _full(digest: str) -> str:
-    return digest if digest.startswith("sha256:") else f"sha256:{digest}"
+def _json(text: Any) -> Any:
+    """What a column holds as JSON; the column as it stands where it was damaged."""
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError):
+        return str(text)
+
+
+def _start(digest: str) -> str:
+    """A pattern for what starts with a digest."""
+    whole = digest if digest.startswith("sha256:") else f"sha256:{digest}"
+    return "".join(f"!{sign}" if sign in "!%_" else sign for sign in whole) + "%"
 
 
 def _now() -> str:

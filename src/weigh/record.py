@@ -6,22 +6,33 @@ Format: Structured MADR 1.0.0 (https://smadr.dev); what is weigh's own stands in
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from weigh.choice import Frozen, UsageError, content_digest
+from weigh.choice import Exhibit, Frozen, content_digest
 from weigh.data.cache import replacing
-from weigh.decision import Decision, Lock, judge
-from weigh.ledger import Edited, Ledger, LedgerError
+from weigh.decision import Decision, Lock
+from weigh.ledger import DEFAULT, Kept, Ledger, LedgerError
+from weigh.printable import printable
 
 _DIGEST = re.compile(r"^x-digest: .*$", re.MULTILINE)
+
+
+class Judged(Frozen):
+    """The evidence that was judged."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    of_rows: str = Field(alias="digest", pattern="^sha256:", description="digest of all rows")
+    rows: int = Field(ge=0, description="those of fresh blocks included")
+    measured: int = Field(ge=0, description="blocks that were measured, over all options")
 
 
 class Front(Frozen):
@@ -49,45 +60,40 @@ class Front(Frozen):
     assumptions: dict[str, str] = Field(
         alias="x-assumptions", description="what re-opens the decision -> how it is seen"
     )
-    evidence: dict[str, Any] = Field(alias="x-evidence", description="digest and number of rows")
+    evidence: Judged = Field(alias="x-evidence", description="digest and number of rows")
+    exhibits: str = Field(alias="x-exhibits", description="digest of the tables and curves that are shown beside it")
     decision: str = Field(alias="x-decision", description="digest of the whole decision")
     lock: Lock = Field(alias="x-lock", description="what was fixed before the first measurement")
 
 
-class Verification(NamedTuple):
-    """What became of a check: exit code 0 (same verdict), 3 (edited) or 4 (evidence missing), and why."""
+def write(book: Ledger, lock: Lock, folder: Path, anew: bool = False) -> None:
+    """Write the record of a decision that the ledger keeps, and keep in the ledger where.
 
-    code: Literal[0, 3, 4]
-    text: str
+    The number in the name is the lock's, so that writers on many machines and branches never collide; and the text is
+    a function of what the ledger keeps, so that all of them write the same.
 
-
-def write(lock: Lock, decision: Decision, folder: Path) -> tuple[str, str]:
-    """Write the record; its path and digest.
-
-    The number in the name is the lock's, so that writers on many machines and branches never collide; a record
-    of the same decision that a stopped run left behind stays as it is.
+    Args:
+        anew: the decision is new, so that a record of another text gives way; else a person may have edited it.
 
     Raises:
-        LedgerError: the folder cannot be written.
+        LedgerError: the folder cannot be written, or nothing was decided.
     """
+    digest, path = lock.digest(), folder / filename(lock)
+    kept = book.kept(digest)
+    if kept is None:
+        raise LedgerError(f"nothing is decided in {book.where} under lock {number(lock)}: there is nothing to record")
+    text = rendered(lock, kept)
     try:
-        return _write(lock, decision, folder / filename(lock))
+        if not path.exists() or (anew and path.read_bytes() != text.encode()):
+            _replace(path, text)
+        same = path.read_bytes() == text.encode()
     except OSError as error:
         raise LedgerError(
             f"the record cannot be written in {folder}: {error.strerror}; free some room or name another folder with "
             "--records, and type the same command again: the evidence is kept and nothing is measured twice"
         ) from None
-
-
-def _write(lock: Lock, decision: Decision, path: Path) -> tuple[str, str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = render(lock, decision, datetime.datetime.now(datetime.UTC).date())
-    if path.exists():
-        earlier = path.read_text(encoding="utf-8")
-        if earlier == _rendered_when(lock, decision, earlier):
-            return str(path), content_digest(earlier)
-    _replace(path, text)
-    return str(path), content_digest(text)
+    if same:
+        book.save_record(digest, str(path), content_digest(text))
 
 
 def number(lock: Lock) -> str:
@@ -100,25 +106,22 @@ def filename(lock: Lock) -> str:
     return f"{number(lock)}-{re.sub('[^a-z0-9]+', '-', lock.choice.lower())}.md"
 
 
-def _rendered_when(lock: Lock, decision: Decision, earlier: str) -> str | None:
-    """The record as it would have been written on the date that `earlier` bears; None when it bears none."""
-    try:
-        return render(lock, decision, datetime.date.fromisoformat(str(_front_of(earlier)["created"])))
-    except (ValueError, KeyError, yaml.YAMLError):
-        return None
-
-
 def _replace(path: Path, text: str) -> None:
     """Write a file whole and durably, or not at all."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
 
 
-def render(lock: Lock, decision: Decision, date: datetime.date) -> str:
-    """The record's text: a pure function of what was locked and decided."""
-    front = _front(lock, decision, date)
+def rendered(lock: Lock, kept: Kept) -> str:
+    """The record's text: a pure function of what the ledger keeps."""
+    return render(lock, kept.decision, kept.exhibits, kept.day)
+
+
+def render(lock: Lock, decision: Decision, exhibits: Sequence[Exhibit], date: datetime.date) -> str:
+    """The record's text: a pure function of what was locked, decided and shown, and of the day."""
+    front = _front(lock, decision, exhibits, date)
     head = yaml.safe_dump(front.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True, width=110)
     text = f"---\n{head}---\n\n{_body(lock, decision, front)}\n"
     return seal(text)
@@ -130,7 +133,7 @@ def seal(text: str) -> str:
     return _DIGEST.sub(f"x-digest: {content_digest(empty)}", empty, count=1)
 
 
-def _front(lock: Lock, decision: Decision, date: datetime.date) -> Front:
+def _front(lock: Lock, decision: Decision, exhibits: Sequence[Exhibit], date: datetime.date) -> Front:
     what = decision.chosen or "nothing yet"
     measured = sum(standing.blocks for standing in decision.standings)
     return Front.model_validate(
@@ -139,7 +142,7 @@ def _front(lock: Lock, decision: Decision, date: datetime.date) -> Front:
             "description": decision.answer,
             "category": "performance",
             "tags": [filename(lock)[13:-3], "weigh"],
-            "status": "accepted" if decision.verdict in ("chosen", "tie") else "proposed",
+            "status": _status(decision),
             "created": date,
             "updated": date,
             "author": "weigh " + lock.weigh,
@@ -148,15 +151,21 @@ def _front(lock: Lock, decision: Decision, date: datetime.date) -> Front:
             "x-risk": decision.alpha,
             "x-verdict": decision.verdict,
             "x-chosen": decision.chosen,
-            "x-confidence": f"wrong at most {decision.alpha:.2%} of the time" if decision.chosen else "not decided",
+            "x-confidence": decision.confidence,
             "x-options-considered": {standing.option: standing.outcome for standing in decision.standings},
             "x-confirmation": decision.confirmation.status,
             "x-assumptions": decision.assumptions,
             "x-evidence": {"digest": decision.evidence, "rows": decision.rows, "measured": measured},
+            "x-exhibits": content_digest([exhibit.model_dump(mode="json") for exhibit in exhibits]),
             "x-decision": decision.digest(),
             "x-lock": lock,
         }
     )
+
+
+def _status(decision: Decision) -> str:
+    settled = decision.verdict in ("chosen", "tie") and decision.confirmation.status != "contradicted"
+    return "accepted" if settled else "proposed"
 
 
 def _body(lock: Lock, decision: Decision, front: Front) -> str:
@@ -169,6 +178,7 @@ def _body(lock: Lock, decision: Decision, front: Front) -> str:
         lstrip_blocks=False,
         autoescape=False,
     )
+    environment.filters |= {"words": words, "code": code, "cell": cell}
     return environment.get_template("record.md.j2").render(
         lock=lock,
         decision=decision,
@@ -182,33 +192,58 @@ def _body(lock: Lock, decision: Decision, front: Front) -> str:
     )
 
 
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])|`|\||\](?=[(\[])|&(?=#?\w+;)|^[#>+*=~-](?=[#>+*=~\s-])")
+_NUMBERED = re.compile(r"^(\d+)(?=[.)]\s)")
+
+
+def words(value: object) -> str:
+    r"""A value as plain words of Markdown: on one line, and nothing in it is markup.
+
+    >>> words("<img src=x> beats `a|b`\n# now, 2 <= 3")
+    '\\<img src=x> beats \\`a\\|b\\` # now, 2 <= 3'
+    """
+    return _NUMBERED.sub(r"\1\\", _MARKUP.sub(lambda sign: "\\" + sign[0], printable(str(value))))
+
+
+def code(value: object) -> str:
+    """A value as code of Markdown, whatever backticks are in it.
+
+    >>> code("a"), code("`a` b")
+    ('`a`', '`` `a` b ``')
+    """
+    text = printable(str(value)) or " "
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if text[:1] == "`" or text[-1:] == "`" else f"{fence}{text}{fence}"
+
+
+def cell(markdown: str) -> str:
+    r"""Code of Markdown in a cell of a table.
+
+    >>> cell(code("a|b"))
+    '`a\\|b`'
+    """
+    return markdown.replace("|", "\\|")
+
+
 def _rejected(decision: Decision) -> str:
     gone = [f"{s.option} ({s.outcome})" for s in decision.standings if s.outcome in ("violates", "dominated", "failed")]
     return ", ".join(gone) or "nothing"
 
 
-def command(lock: Lock) -> str:
-    """The command line that asks the same question again."""
+def command(lock: Lock, ledger: str = DEFAULT, records: str | None = "decisions") -> str:
+    """The command line that asks the same question again; it names the ledger and the folder of records (None: no
+    record is written) where they are not the usual ones."""
     words = ["weigh", "decide", lock.choice]
     words += [f"{name}={_word(value)}" for name, value in lock.task.items() if value not in (None, "", [], {})]
     for option in lock.options:
         words += ["--option", option.spec if not option.code else _from_file(option.source, option.spec)]
-    for constraint in lock.constraints:
-        words += ["--require", str(constraint)]
-    if not lock.constraints:
-        words += ["--require", "none"]
-    words += [
-        "--objective",
-        lock.objective,
-        "--epsilon",
-        repr(lock.epsilon),
-        "--alpha",
-        repr(lock.alpha),
-        "--seed",
-        str(lock.seed),
-    ]
-    if str(lock.budget):
-        words += ["--budget", str(lock.budget)]
+    for text in [str(constraint) for constraint in lock.constraints] or ["none"]:
+        words += ["--require", text]
+    words += ["--objective", lock.objective, "--epsilon", repr(lock.epsilon), "--alpha", repr(lock.alpha)]
+    words += ["--seed", str(lock.seed)]
+    words += ["--budget", str(lock.budget)] if str(lock.budget) else []
+    words += ["--ledger", ledger] if ledger != DEFAULT else []
+    words += ["--no-record"] if records is None else ["--records", records] if records != "decisions" else []
     return shlex.join(words)
 
 
@@ -221,76 +256,3 @@ def _word(value: Any) -> str:
 def _from_file(source: str, spec: str) -> str:
     settings = spec.partition(":")[2]
     return source + (f":{settings}" if settings else "")
-
-
-def verify(path: str | Path, ledger: Ledger) -> Verification:
-    """Judge the recorded evidence again and compare with the record, byte by byte.
-
-    Raises:
-        UsageError: the file is not there or is no record at all.
-    """
-    path = Path(path)
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"the record {path} cannot be read: {error.strerror}; `weigh show` lists the records"
-        ) from None
-    except UnicodeDecodeError:
-        return Verification(3, f"{path} was edited: it is no longer UTF-8 text")
-    if seal(text) != text:
-        return Verification(3, f"{path} was edited: its digest does not match its text")
-    try:
-        front = Front.model_validate(_front_of(text))
-    except (ValueError, ValidationError, yaml.YAMLError) as error:
-        return Verification(
-            3, f"{path} was edited: its front matter is not that of a record ({str(error).splitlines()[0]})"
-        )
-    return _against_ledger(path, text, front, ledger)
-
-
-def _front_of(text: str) -> dict[str, Any]:
-    if not text.startswith("---\n") or "\n---\n" not in text:
-        raise ValueError("no front matter between --- lines")
-    loaded = yaml.safe_load(text[4 : text.index("\n---\n", 3)])
-    if not isinstance(loaded, dict):
-        raise ValueError("the front matter is not a mapping")
-    return loaded
-
-
-def _against_ledger(path: Path, text: str, front: Front, ledger: Ledger) -> Verification:
-    digest = front.lock.digest()
-    try:
-        rows = ledger.evidence(digest)
-        if len(rows) < front.evidence["rows"]:
-            return Verification(
-                4,
-                f"evidence is missing: {ledger.where} has {len(rows)} of {front.evidence['rows']} rows of {path.name}",
-            )
-        written, kept = ledger.record_digest(digest), ledger.decision(digest)
-        if kept is not None:
-            ledger.lock(digest)
-    except (Edited, ValidationError) as error:
-        return Verification(3, str(error))
-    decision = judge(front.lock, rows)
-    if decision.evidence != front.evidence["digest"]:
-        return Verification(3, f"the evidence in {ledger.where} is not the evidence that {path.name} was judged on")
-    if kept is not None and kept != decision:
-        return Verification(3, f"the decision in {ledger.where} is not the one that its evidence gives")
-    if render(front.lock, decision, front.created) != text:
-        return Verification(
-            3, f"{path} was edited: judging the evidence again gives another record{_other(front.lock)}"
-        )
-    if written and written != content_digest(text):
-        return Verification(3, f"{path} was edited: it is not the text that was written when the decision was taken")
-    return Verification(0, f"verified: {len(rows)} measurements judged again give the same verdict ({decision.answer})")
-
-
-def _other(lock: Lock) -> str:
-    """A hint for a record that another version of weigh judged."""
-    here = importlib.metadata.version("weigh")
-    if here == lock.weigh:
-        return ""
-    return (
-        f" (or the rules differ: it was judged by weigh {lock.weigh}, this is {here}; pip install weigh=={lock.weigh})"
-    )

@@ -102,7 +102,7 @@ def race(
     decision = judge(asked, rows)
     ledger.save_lock(asked)
     ledger.append(rows)
-    ledger.save_decision(decision, exhibits, "", "")
+    ledger.save_decision(decision, exhibits)
     return decision
 
 
