@@ -68,11 +68,12 @@ class DriftTask(Task):
         ge=20,
         description="quiet windows that thresholds are calibrated on; of whole stretches, as many as there are",
     )
-    quiet: int = Field(
-        18,
+    quiet: int | None = Field(
+        None,
         ge=1,
         le=100,
-        description="quiet windows in a block; for a rate below 5 %, as many times more as it is lower",
+        description="quiet windows in a block: by default 18, or 60 where windows are whole stretches, which are "
+        "scored once; for a rate below 5 %, as many times more as it is lower",
     )
     planted: int = Field(12, ge=1, le=100, description="drifted windows in a block, each of a kind drawn at random")
     rows: int = Field(
@@ -103,6 +104,11 @@ class DriftTask(Task):
     def rows_together(self) -> int:
         """How many consecutive rows stay together."""
         return self.stretch or (self.window if self.time else 1)
+
+    @property
+    def quiet_windows(self) -> int:
+        """Quiet windows in a block."""
+        return (self.quiet or (18 if self.rows_together < self.window else 60)) * self.group
 
     @property
     def group(self) -> int:

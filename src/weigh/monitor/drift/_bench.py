@@ -204,7 +204,7 @@ class DriftBench(Bench):
 
         if self._block is None or self._block[0] != block:
             rng = np.random.default_rng(block.seed)
-            quiet = [self.quiet(rng) for _ in range(self.task.quiet * self.task.group)]
+            quiet = [self.quiet(rng) for _ in range(self.task.quiet_windows)]
             kinds = tuple(self.planter.columns)
             drawn = rng.integers(0, len(kinds), self.task.planted)
             self._block = (block, quiet, [self.planted(kinds[kind], rng) for kind in drawn])

@@ -176,7 +176,7 @@ def _note(bench: DriftBench, test: DriftTest, until: str, small: Sequence[str], 
             f"what {bench.task.false_alarm:.0%} of windows from before {until} exceed in any column ({windows:,} "
             f"windows of {bench.task.window:,} rows)"
         )
-    note = f"Multiples of {level}; above 1 is an alarm."
+    note = f"Multiples of {level}; above 1 is an alarm. What lies before {until} is partly its own reference."
     if small:
         note += f" Fewer rows than a window has: {', '.join(small)}."
     reasons = [f"{name} ({bench.history.unwatched.get(name, f'{test.name} does not read it')})" for name in unread]
