@@ -113,6 +113,13 @@ def test_a_choice_that_is_not_there_is_one_sentence(name: str) -> None:
         catalog.choice(name)
 
 
+def test_none_is_typed_where_a_setting_may_be_none() -> None:
+    drift = catalog.choice("monitor/drift")
+    assert catalog.find(drift, "ks:threshold=none") == catalog.find(drift, "ks")
+    with pytest.raises(UsageError, match="bins must be a whole number, not 'none'"):
+        catalog.find(drift, "psi:bins=none")
+
+
 def test_a_value_is_refused_in_words() -> None:
     drift = catalog.choice("monitor/drift")
     with pytest.raises(UsageError) as caught:

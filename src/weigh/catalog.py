@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -186,8 +186,12 @@ def _make(of: Choice, cls: type[Option], settings: dict[str, str], text: str) ->
     for key in settings:
         if key not in known:
             raise UsageError(unknown("setting", key, known, f"of {of.name} option {cls.name}"))
+    typed = {
+        key: None if value in ("none", "null") and type(None) in get_args(cls.model_fields[key].annotation) else value
+        for key, value in settings.items()
+    }
     try:
-        return cls.model_validate(settings)
+        return cls.model_validate(typed)
     except ValidationError as error:
         raise UsageError(f"option '{text}': {plain(error)}") from None
 

@@ -6,11 +6,12 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +21,7 @@ from weigh.columns import Column, beside, exhibit, grid
 from weigh.columns import table as table
 from weigh.commands import folded, typed
 from weigh.decision import Check, Decision, Estimate, Lock, Outcome, Standing
+from weigh.printable import printable
 from weigh.scale.figures import ends as ends
 from weigh.scale.figures import number as number
 from weigh.scale.figures import with_unit
@@ -47,11 +49,22 @@ class Footing(NamedTuple):
     folder: str = ""
 
 
+class _Printer(Console):
+    """Prints what came from outside without obeying it: control characters in a text never reach the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield segment._replace(text="\n".join(map(printable, segment.text.split("\n"))))
+
+
 def console(error: bool = False) -> Console:
     """A console that adds nothing to what it is given; 100 columns wide (or COLUMNS) when it is no terminal."""
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() or os.environ.get("COLUMNS") else _PLAIN_WIDTH
-    return Console(stderr=error, width=width, markup=False, highlight=False, emoji=False)
+    return _Printer(stderr=error, width=width, markup=False, highlight=False, emoji=False)
 
 
 def put(on: Console, what: RenderableType) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
+from weigh.cli._answer import Answer
 from weigh.decision import Decision
 from weigh.ledger import Ledger
 
@@ -72,9 +73,13 @@ def test_quiet_is_quiet(weigh: Run):
 
 def test_json_is_the_decision(weigh: Run):
     ran = weigh(*QUICK, "--json")
-    made = Decision.model_validate_json(ran.out)
+    made = Answer.model_validate_json(ran.out)
     with Ledger(".weigh/ledger.db") as book:
-        assert book.decision(made.lock) == made
+        kept = book.decision(made.lock)
+    assert kept is not None and made.model_dump(include=set(Decision.model_fields)) == kept.model_dump()
+    assert made.lock.startswith(f"sha256:{made.id}") and Path(made.record).is_file()
+    assert made.ledger == ".weigh/ledger.db" and "\n" not in made.again
+    assert weigh(*shlex.split(made.again)[1:], "--quiet", "--json").out == ran.out
 
 
 QUESTION = (

@@ -14,7 +14,7 @@ from weigh import catalog
 from weigh.checks import Nonconformity, check_option
 from weigh.choice import Table
 from weigh.cli import VERBS, main
-from weigh.decision import Decision
+from weigh.cli._answer import Answer
 from weigh.ledger import Ledger
 
 DECIDE = ("decide", "guess:Guess", "--toy", "--quiet")
@@ -48,7 +48,7 @@ def test_options_hides_nothing_and_says_what_to_type(weigh: Run):
     assert "2 of 3 can run here" in out
     facts = {row["option"]: row for row in json.loads(weigh("options", "guess:Guess", "--json").out)}
     assert facts["divides"]["settings"] == [
-        {"name": "divisor", "type": "int", "meaning": "what the numbers are divided by", "default": 3}
+        {"name": "divisor", "type": "whole number", "meaning": "what the numbers are divided by", "default": 3}
     ]
     assert facts["needy"]["missing"] and not facts["zero"]["missing"]
 
@@ -75,7 +75,7 @@ def test_show_lists_and_shows(weigh: Run):
     shown = weigh("show", only_id()[:4]).out
     assert shown.partition("The same run")[0] == ran.out.partition("The same run")[0]
     assert weigh("show", "last").out == shown
-    assert Decision.model_validate_json(weigh("show", "last", "--json").out).chosen == "divides"
+    assert Answer.model_validate_json(weigh("show", "last", "--json").out).chosen == "divides"
 
 
 def test_what_is_not_there_is_said(weigh: Run):
@@ -139,7 +139,7 @@ def test_verify_exit_statuses(weigh: Run):
 def test_export_gives_every_row(weigh: Run):
     weigh(*DECIDE)
     rows = [json.loads(line) for line in weigh("ledger", "export").out.splitlines()]
-    assert {row["table"] for row in rows} == {"weigh_lock", "weigh_evidence", "weigh_decision"}
+    assert {row["table"] for row in rows} == {"weigh_lock", "weigh_evidence", "weigh_decision", "weigh_record"}
     weigh("ledger", "export", "-o", "all.jsonl")
     assert [json.loads(line) for line in Path("all.jsonl").read_text().splitlines()] == rows
 

@@ -97,9 +97,27 @@ def _fail(error: Exception) -> int:
         return _say(plain(error), "", 2)
     if isinstance(error, UsageError | DataError | LedgerError):
         return _say(str(error), "", 2)
-    if isinstance(error, OSError) and error.filename:
-        return _say(f"{error.filename}: {error.strerror}", "", 2)
+    if isinstance(error, OSError) and error.strerror:
+        return _say(_of_system(error), "", 2)
     return _say(f"{type(error).__name__}: {error}{_where(error)}", "WEIGH_DEBUG=1 shows the traceback", 1)
+
+
+def _of_system(error: OSError) -> str:
+    """What the system refused, and what to do about it."""
+    import errno
+
+    do = {
+        errno.EACCES: "go to a folder that you may write to, or name another file",
+        errno.EPERM: "go to a folder that you may write to, or name another file",
+        errno.EROFS: "go to a folder that can be written to, or name another file",
+        errno.ENOSPC: "make room on the disk and type the same again: nothing that was kept is lost",
+        errno.EDQUOT: "make room in your quota and type the same again: nothing that was kept is lost",
+        errno.ENOENT: "check the path",
+        errno.ENOTDIR: "a part of the path is a file; name another place",
+        errno.EISDIR: "name a file in it",
+        errno.EEXIST: "name another place, or move what is there",
+    }.get(error.errno or 0, "")
+    return f"{error.filename or 'the system'}: {error.strerror}{f'; {do}' if do else ''}"
 
 
 def _where(error: Exception) -> str:
@@ -111,7 +129,9 @@ def _where(error: Exception) -> str:
 
 
 def _say(text: str, hint: str, code: int) -> int:
-    line = " ".join(text.split())
+    from weigh.printable import printable
+
+    line = " ".join(printable(text).split())
     line = f"{line}{'' if line.endswith(('.', '?', ')')) else ';'} ({hint})" if hint else line
     click.echo(f"weigh: {line}", err=True)
     return code

@@ -42,7 +42,7 @@ def existing(where: str) -> Iterator[Ledger]:
         raise UsageError(
             f"there is no ledger at {where}: `weigh decide` makes one; name another with --ledger, or go to its folder"
         )
-    with Ledger(where) as book:
+    with Ledger(where, readonly=True) as book:
         yield book
 
 

@@ -18,7 +18,7 @@ FORMS = ("yaml", "python", "shell")
 def write(form: str, question: Question, ledger: str, records: str | None) -> str:
     """The question in one of `FORMS`."""
     if form == "yaml":
-        return as_yaml(question)
+        return as_yaml(question, ledger, records)
     return as_python(question, ledger, records) if form == "python" else as_shell(question, ledger, records)
 
 
@@ -28,11 +28,13 @@ def said(question: Question) -> dict[str, Any]:
     return {name: fields[name] for name in type(question).model_fields if name in fields}
 
 
-def as_yaml(question: Question) -> str:
-    """What `weigh decide run.yaml` reads."""
+def as_yaml(question: Question, ledger: str, records: str | None) -> str:
+    """What `weigh decide run.yaml` reads; `records: null` stands for no record."""
     import yaml
 
-    return yaml.safe_dump(said(question), sort_keys=False, allow_unicode=True, default_flow_style=False)
+    places = {"ledger": ledger} if ledger != LEDGER else {}
+    whole = said(question) | places | ({"records": records} if records != "decisions" else {})
+    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
 def as_python(question: Question, ledger: str, records: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -12,17 +12,24 @@ from weigh.choice import Choice, Task, UsageError, unknown
 from weigh.engine import Limits
 
 if TYPE_CHECKING:
-    from weigh.flow import Question
+    from weigh.question import Question
 
 TOYS = Path(".weigh/toy")
 NOTHING = "none"
+PLACES = {
+    "ledger": "a file such as '.weigh/ledger.db', or a database URL",
+    "records": "a folder, or nothing at all to write no record",
+}
+"""What a file may say besides the question: where the run is kept."""
 
 
 class Typed(NamedTuple):
-    """A question, and the task fields that were typed: all, or with `--toy` what differs from the toy task."""
+    """A question, the task fields that were typed (with `--toy` those that differ from the toy task), and what a file
+    says of where the run is kept: `ledger` and `records`, None for no record."""
 
     question: Question
     own: dict[str, Any]
+    kept: dict[str, str | None]
 
 
 def read(what: str, words: Sequence[str], task_file: str | None, toy: bool, given: Mapping[str, Any]) -> Typed:
@@ -38,60 +45,89 @@ def read(what: str, words: Sequence[str], task_file: str | None, toy: bool, give
     Raises:
         UsageError: something that was typed cannot work.
     """
-    from weigh.flow import Question, make_task
+    from weigh.question import ask, make_task
 
     fields: dict[str, Any] = _from_file(Path(what)) if what.endswith((".yaml", ".yml")) else {"choice": what}
-    made = catalog.choice(fields["choice"])
+    kept = {name: fields.pop(name) for name in PLACES if name in fields}
     fields |= {name: value for name, value in given.items() if value not in (None, ())}
-    if NOTHING in (fields.get("require") or ()):
-        fields["require"] = ()
-    seed = int(fields.get("seed", 0))
-    typed = dict(fields.get("task") or {}) | (_mapping(Path(task_file)) if task_file else {}) | _words(made, words)
-    given_by_toy = toy_task(made, seed).model_dump(mode="json", exclude_unset=True) if toy else {}
+    listed = fields.pop("task", None) or {}
+    if "limits" in fields:
+        fields["limits"] = _limits(fields["limits"])
+    question = ask(**fields)
+    made = catalog.choice(question.choice)
+    question = question.model_copy(update={"require": _require(made, question)})
+    typed = listed | (_mapping(Path(task_file), "type where it lies") if task_file else {}) | _words(made, words)
+    given_by_toy = toy_task(made, question.seed).model_dump(mode="json", exclude_unset=True) if toy else {}
     typed = given_by_toy | typed
     _missing(made, typed)
     task = make_task(made, typed)
     _files(task)
-    fields["task"] = task.model_dump(mode="json", exclude_unset=True)
-    if "limits" in fields:
-        fields["limits"] = _limits(fields["limits"])
-    own = {
-        name: value for name, value in fields["task"].items() if name not in given_by_toy or value != given_by_toy[name]
-    }
-    return Typed(Question.model_validate(fields), own)
+    shown = task.model_dump(mode="json", exclude_unset=True)
+    own = {name: value for name, value in shown.items() if name not in given_by_toy or value != given_by_toy[name]}
+    return Typed(question.model_copy(update={"task": shown}), own, kept)
+
+
+def _require(made: Choice, question: Question) -> tuple[str, ...] | None:
+    """The constraints, once each can be read and the objective exists; `none` alone stands for none at all."""
+    from pydantic import ValidationError
+
+    from weigh.constraint import Constraint
+
+    if question.objective:
+        made.measure(question.objective)
+    if NOTHING in (wanted := question.require or ()):
+        if len(wanted) > 1:
+            raise UsageError(f"'none' asks for no constraint, but {len(wanted)} are given; type one or the other")
+        return ()
+    for text in wanted:
+        try:
+            Constraint.parse(text, made.measures)
+        except ValidationError as error:
+            raise UsageError(f"the constraint '{text}' cannot be used: {catalog.plain(error)}") from None
+    return question.require
 
 
 def toy_task(made: Choice, seed: int) -> Task:
     """The choice's toy task, written under `.weigh/toy`."""
     folder = TOYS / f"{made.name.replace('/', '-')}-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return made.toy(folder, seed)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return made.toy(folder, seed)
+    except OSError as error:
+        raise UsageError(
+            f"the toy task cannot be written to {folder.resolve()}: {error.strerror or error}; go to a folder that you "
+            f"may write to (cd ~), or give the task's own fields (`weigh options {made.name}` lists them)"
+        ) from None
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    from weigh.flow import Question
+    from weigh.question import Question
 
-    fields = _mapping(path)
+    fields = _mapping(path, f"`weigh decide CHOICE ... --print yaml > {path}` writes one")
+    known = [*Question.model_fields, *PLACES]
     for name in fields:
-        if name not in Question.model_fields:
-            raise UsageError(f"{path}: {unknown('key', name, list(Question.model_fields), 'of a run')}")
+        if name not in known:
+            raise UsageError(f"{path}: {unknown('key', name, known, 'of a run')}")
     if not isinstance(fields.get("choice"), str):
         raise UsageError(f"{path} names no choice; add a line such as 'choice: monitor/drift'")
-    for name in ("options", "require"):
-        if isinstance(fields.get(name), str):
-            fields[name] = (fields[name],)
-    if "budget" in fields:
-        fields["budget"] = str(fields["budget"] or "")
+    task = fields.get("task")
+    if task is not None and not (isinstance(task, dict) and all(isinstance(name, str) for name in task)):
+        raise UsageError(f"{path}: task={task!r:.80} cannot be used: give 'field: value' lines below it")
+    for name in PLACES:
+        if not isinstance(fields.get(name, ""), str | None if name == "records" else str):
+            raise UsageError(f"{path}: {name}={fields[name]!r:.80} cannot be used: give {PLACES[name]}")
     return fields
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def _mapping(path: Path, otherwise: str) -> dict[str, Any]:
     import yaml
 
+    from weigh.cli._yaml import load
+
     if not path.is_file():
-        raise UsageError(f"there is no file {path}; `weigh decide CHOICE ... --print yaml > {path}` writes one")
+        raise UsageError(f"there is no file {path}; {otherwise}")
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is no YAML: {error}") from None
     if not isinstance(loaded, dict) or not all(isinstance(name, str) for name in loaded):
@@ -119,28 +155,38 @@ def _words(made: Choice, words: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(made: Choice, name: str, text: str) -> Any:
-    """The first reading of a text that suits the field: JSON, as it stands, or comma separated."""
+    """The reading of a text that suits the field, or else the one that comes nearest to it."""
     from pydantic import TypeAdapter, ValidationError
 
     info = made.task.model_fields[name]
     adapter: TypeAdapter[Any] = TypeAdapter(Annotated[info.annotation, info])  # type: ignore[arg-type]
-    for reading in _readings(text):
+    depths: list[int] = []
+    readings = list(_readings(text))
+    for reading in readings:
         try:
             adapter.validate_python(reading)
-        except ValidationError:
-            continue
-        return reading
-    return text
+        except ValidationError as error:
+            depths.append(max(len(one["loc"]) for one in error.errors()))
+        else:
+            return reading
+    return readings[depths.index(max(depths))]
 
 
-def _readings(text: str) -> list[Any]:
-    readings: list[Any] = [text, [part.strip() for part in text.split(",") if part.strip()]]
+def _readings(text: str) -> Iterator[Any]:
+    """A text as JSON, as it stands, as nothing, as a list with commas, and as ``name:value`` pairs with commas."""
     if text.lstrip().startswith(("[", "{")):
         try:
-            return [json.loads(text), *readings]
-        except json.JSONDecodeError:
-            return readings
-    return readings
+            yield json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"'{text}' is no JSON: {error}; lists are typed as a,b, and pairs as a:1,b:2") from None
+    yield text
+    if text in ("none", "null"):
+        yield None
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    yield parts
+    pairs = [part.partition(":") for part in parts]
+    if pairs and all(colon for _, colon, _ in pairs):
+        yield {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _missing(made: Choice, typed: Mapping[str, Any]) -> None:
@@ -164,17 +210,25 @@ def _files(task: Task) -> None:
 
 def _limits(typed: Any) -> dict[str, Any]:
     """Limits as ``name=value`` words, as text with commas, or as a mapping."""
-    if isinstance(typed, Mapping):
-        pairs = dict(typed)
+    if isinstance(typed, dict):
+        pairs = [(str(name), value) for name, value in typed.items()]
+    elif isinstance(typed, str | list | tuple) and all(isinstance(item, str) for item in typed):
+        items = [typed] if isinstance(typed, str) else typed
+        pairs = [_limit(part) for text in items for part in text.split(",")]
     else:
-        parts = [part for text in ([typed] if isinstance(typed, str) else typed) for part in text.split(",")]
-        pairs = {}
-        for part in parts:
-            name, equals, value = part.partition("=")
-            if not equals:
-                raise UsageError(f"'{part}' is no limit; type --limit seconds=60,memory_mb=4096")
-            pairs[name.strip()] = value.strip()
-    for name in pairs:
+        raise UsageError(f"limits={typed!r:.80} cannot be used; type seconds=60,memory_mb=4096")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
         if name not in Limits.model_fields:
             raise UsageError(unknown("limit", name, list(Limits.model_fields)))
-    return pairs
+        if name in found:
+            raise UsageError(f"the limit {name} is given twice, as {found[name]} and {value}; type it once")
+        found[name] = value
+    return found
+
+
+def _limit(part: str) -> tuple[str, str]:
+    name, equals, value = part.partition("=")
+    if not equals:
+        raise UsageError(f"'{part}' is no limit; type --limit seconds=60,memory_mb=4096")
+    return name.strip(), value.strip()

@@ -83,19 +83,26 @@ def command(
     The first line printed is the answer and how sure it is; progress goes to standard error.
     """
     from weigh.cli import _forms, _question
+    from weigh.ledger import public
 
-    question, own = _question.read(choice, fields, task_file, toy, given)
-    folder = None if no_record else records or (str(_question.TOYS / "decisions") if toy else "decisions")
+    question, own, kept = _question.read(choice, fields, task_file, toy, given)
+    place = ledger if _is_typed("ledger") else kept.get("ledger") or ledger
+    usual = str(_question.TOYS / "decisions") if toy else "decisions"
+    folder = None if no_record else records or kept.get("records", usual)
     if form:
-        click.echo(_forms.write(form, question, ledger, folder).rstrip())
+        click.echo(_forms.write(form, question, public(place), folder).rstrip())
         return 0
-    shown = None if no_record else records or "decisions"
-    made = _run(question, ledger, folder, quiet)
-    if as_json:
-        click.echo(made.model_dump_json(indent=2))
-    else:
-        _show(made, ledger, _forms.as_shell(question, ledger, shown, own if toy else None), toy)
+    made = _run(question, place, folder, quiet)
+    shown = "decisions" if folder == usual else folder
+    _show(made, place, _forms.as_shell(question, public(place), shown, own if toy else None), toy, as_json)
     return EXITS[made.verdict]
+
+
+def _is_typed(name: str) -> bool:
+    """Whether a flag stands on the command line."""
+    from click.core import ParameterSource
+
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _run(question: Question, ledger: str, records: str | None, quiet: bool) -> Decision:
@@ -118,14 +125,18 @@ def _run(question: Question, ledger: str, records: str | None, quiet: bool) -> D
     return made
 
 
-def _show(made: Decision, ledger: str, again: str, toy: bool) -> None:
+def _show(made: Decision, ledger: str, again: str, toy: bool, as_json: bool) -> None:
     from weigh import show
+    from weigh.cli._answer import answer
     from weigh.commands import folder
-    from weigh.ledger import Ledger
+    from weigh.ledger import Ledger, public
 
     with Ledger(ledger) as book:
         lock = book.lock(made.lock)
         record = next((row["record"] for row in book.decisions() if row["lock"] == made.lock), "")
         exhibits = book.exhibits(made.lock)
-    footing = show.Footing(short(made.lock), record, ledger, again, "" if toy else folder(lock))
+    if as_json:
+        click.echo(answer(made, ledger, record, again).model_dump_json(indent=2))
+        return
+    footing = show.Footing(short(made.lock), record, public(ledger), again, "" if toy else folder(lock))
     show.decision(show.console(), lock, made, footing, exhibits)

@@ -33,6 +33,7 @@ def command(choice: str, wanted: tuple[str, ...], as_json: bool) -> None:
     console = show.console()
     console.print(f"{made.name}: {made.question}\n")
     show.put(console, _fields(made))
+    console.print("\nLists are typed a,b and mappings a:1,b:2, as in FIELD=a,b.")
     console.print()
     show.put(console, _measures(made))
     for fact in facts:
@@ -67,7 +68,7 @@ def settings(model: type[Any]) -> list[dict[str, Any]]:
 
 
 def type_name(annotation: Any) -> str:
-    """A type in a few words: ``float``, ``path``, ``minmax | entropy``, ``list of str``."""
+    """A type in the words of who types it: ``number``, ``file``, ``minmax | entropy``, ``list of text``."""
     import types
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -84,7 +85,10 @@ def type_name(annotation: Any) -> str:
         return f"list of {type_name(parts[0])}"
     if origin is not None:
         return type_name(parts[0])
-    names = {Path: "path", type(None): "none", Any: "any"}
+    names = {
+        Path: "file", type(None): "none", Any: "any value", str: "text", int: "whole number", float: "number",
+        bool: "true | false",
+    }  # fmt: skip
     return names.get(annotation) or str(getattr(annotation, "__name__", annotation))
 
 

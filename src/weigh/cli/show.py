@@ -25,15 +25,18 @@ def command(id: str | None, ledger: str, as_json: bool) -> None:
     if id is None:
         _list(kept, ledger, as_json)
         return
-    if as_json:
-        click.echo(made.model_dump_json(indent=2))
-        return
     from weigh.commands import folder
+    from weigh.ledger import public
     from weigh.record import command as again
 
     record = next((row["record"] for row in kept if row["lock"] == lock.digest()), "")
-    line = again(lock, ledger, str(Path(record).parent) if record else None)
-    footing = show.Footing(short(lock.digest()), record, ledger, line, folder(lock))
+    line = again(lock, public(ledger), str(Path(record).parent) if record else None)
+    if as_json:
+        from weigh.cli._answer import answer
+
+        click.echo(answer(made, ledger, record, line).model_dump_json(indent=2))
+        return
+    footing = show.Footing(short(lock.digest()), record, public(ledger), line, folder(lock))
     show.decision(show.console(), lock, made, footing, exhibits)
 
 
