@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import onnx
 import polars as pl
 import pytest
 from conftest import SIZES
 from onnx import TensorProto, helper, numpy_helper
+from sklearn.linear_model import LogisticRegression
 
 from weigh.choice import UsageError
 from weigh.compress.quantize import QuantizeTask
@@ -172,6 +174,59 @@ def test_a_pickle_is_never_opened(plain: QuantizeTask, tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
+def test_a_pickled_estimator_is_opened_at_the_users_word(plain: QuantizeTask, tmp_path: Path) -> None:
+    """What is judged is the model in the pickle: its answers are scikit-learn's own."""
+    rows = np.load(plain.data)
+    model = LogisticRegression().fit(rows["X"], rows["y"])
+    path = tmp_path / "model.joblib"
+    joblib.dump(model, path)
+    with pytest.raises(UsageError, match="type --trust"):
+        QuantizeBench(changed(plain, model=path), 0)
+    bench = QuantizeBench(changed(plain, model=path, trust=True, answer="auto"), 0)
+    feed = bench.rows.take(np.arange(100))
+    answers = bench.reader.answers(bench.original.answer(feed))
+    assert answers.tolist() == model.predict(next(iter(feed.values()))).tolist()
+
+
+@pytest.mark.parametrize(
+    ("held", "message"), [({"weights": [1]}, "holds dict; give a fitted"), (LogisticRegression(), "give a fitted")]
+)
+def test_a_trusted_pickle_that_holds_no_fitted_estimator_is_refused(
+    plain: QuantizeTask, tmp_path: Path, held: object, message: str
+) -> None:
+    joblib.dump(held, tmp_path / "model.pkl")
+    with pytest.raises(UsageError, match=message):
+        QuantizeBench(changed(plain, model=tmp_path / "model.pkl", trust=True), 0)
+
+
+def test_weights_of_a_constant_in_another_file_are_refused(plain: QuantizeTask, tmp_path: Path) -> None:
+    """A Constant node's tensor may lie outside too, where neither size nor fingerprint would cover it."""
+    model = onnx.load(plain.model)
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[1], raw_data=bytes(4))
+    onnx.external_data_helper.set_external_data(tensor, "w.bin")
+    model.graph.node.append(helper.make_node("Constant", [], ["w"], value=tensor))
+    with pytest.raises(UsageError, match="keeps its weights in another file"):
+        QuantizeBench(changed(plain, model=saved(tmp_path / "constant.onnx", model)), 0)
+
+
+def test_a_model_without_inputs_is_refused(plain: QuantizeTask, tmp_path: Path) -> None:
+    node = helper.make_node("Constant", [], ["scores"], value=helper.make_tensor("v", 1, [1, CLASSES], [0.0] * CLASSES))
+    out = helper.make_tensor_value_info("scores", 1, [1, CLASSES])
+    model = helper.make_model(helper.make_graph([node], "g", [], [out]), opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    with pytest.raises(UsageError, match="takes no inputs"):
+        QuantizeBench(changed(plain, model=saved(tmp_path / "none.onnx", model)), 0)
+
+
+def test_files_that_are_no_archives_of_arrays_are_refused(plain: QuantizeTask, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", RANDOM)
+    (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    (tmp_path / "text.npz").write_text("x,y")
+    for name in ("one.npz", "text.npz"):
+        with pytest.raises(UsageError, match=r"is no \.npz archive; write one: numpy.savez"):
+            QuantizeBench(changed(plain, data=tmp_path / name), 0)
+
+
 def test_weights_in_another_file_are_refused(plain: QuantizeTask, tmp_path: Path) -> None:
     model = onnx.load(plain.model)
     onnx.save(model, tmp_path / "split.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
@@ -205,6 +260,8 @@ BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {
         "200 of them for calibration leave 20 to judge",
     ),
     "no rows": ({"X": np.zeros((0, WIDTH)), "y": np.zeros(0)}, "0 rows|leave 0"),
+    "complex": ({"X": RANDOM.astype(complex)}, "gives complex128; convert it first"),
+    "words": ({"X": RANDOM.astype(str)}, "convert it first"),
     "length": ({"y": np.arange(299) % 2}, r"the shape \(299,\) for 300 rows"),
 }
 
@@ -234,14 +291,6 @@ def test_tables_that_cannot_judge(plain: QuantizeTask, table: pl.DataFrame, tmp_
     spoil(table).write_parquet(tmp_path / "rows.parquet")
     with pytest.raises(UsageError, match=message):
         QuantizeBench(changed(plain, data=tmp_path / "rows.parquet", label="answer"), 0)
-
-
-def test_rows_that_are_no_archive(plain: QuantizeTask, tmp_path: Path) -> None:
-    (tmp_path / "rows.npz").write_text("1,2,3")
-    with pytest.raises(UsageError, match="cannot be read"):
-        QuantizeBench(changed(plain, data=tmp_path / "rows.npz"), 0)
-    with pytest.raises(UsageError, match="no such file"):
-        QuantizeBench(changed(plain, data=tmp_path / "other.npz"), 0)
 
 
 def two_outputs(layers: list[Any]) -> onnx.ModelProto:

@@ -30,6 +30,9 @@ class QuantizeTask(Task):
     data: Path = Field(
         description="labelled rows: a table, or an .npz with the inputs (X, or an array an input) and the labels"
     )
+    trust: bool = Field(
+        False, description="unpickle `model` if it is a scikit-learn model in a pickle: that can run any code"
+    )
     label: str = Field("y", description="the column (or the array) that holds the right answers")
     inputs: tuple[str, ...] = Field(
         (), description="feature columns in the model's order; all but the label when empty"

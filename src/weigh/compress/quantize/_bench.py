@@ -63,7 +63,7 @@ class QuantizeBench(Bench):
         import numpy as np
 
         self.task = task
-        self.model = open_model(task.model)
+        self.model = open_model(task.model, task.trust)
         self.reader = read_outputs(task, self.model.outputs)
         if self.model.batch not in (None, task.batch):
             raise UsageError(

@@ -1,15 +1,16 @@
-"""The model that the user brings: checked before anything is made of it, and never unpickled."""
+"""The model that the user brings: checked before anything is made of it, and unpickled only at the user's word."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weigh.choice import UsageError
+from weigh.compress.quantize._pickled import as_onnx, is_pickle
 
 if TYPE_CHECKING:
     import onnx
@@ -51,8 +52,8 @@ class Model:
         return next((port.shape[0] for port in self.inputs if port.shape and port.shape[0] is not None), None)
 
 
-def open_model(path: Path) -> Model:
-    """Check the file and read what goes in and comes out.
+def open_model(path: Path, trust: bool = False) -> Model:
+    """Check the file and read what goes in and comes out; with `trust` a pickled scikit-learn model is converted first.
 
     Raises:
         UsageError: it is no ONNX model (the text names what it looks like), it is damaged, it keeps its weights
@@ -63,6 +64,9 @@ def open_model(path: Path) -> Model:
     from weigh.compress.quantize._session import load_errors, load_session
 
     content = _content(path)
+    if trust and is_pickle(content):
+        path = as_onnx(path, content)
+        content = path.read_bytes()
     _check(path, content)
     try:
         session = load_session(path, threads=1)
@@ -71,6 +75,8 @@ def open_model(path: Path) -> Model:
             f"{path} is an ONNX model that ONNX Runtime {onnxruntime.__version__} cannot load: {reason(error)}; "
             "export it again for an opset that this version knows"
         ) from None
+    if not session.get_inputs():
+        raise UsageError(f"{path} takes no inputs, so that no rows can be given to it; export it with its inputs")
     inputs, outputs = ([_port(one) for one in ports] for ports in (session.get_inputs(), session.get_outputs()))
     _need_one_batch(path, inputs)
     return Model(path, hashlib.sha256(content).hexdigest(), tuple(inputs), tuple(outputs))
@@ -89,6 +95,8 @@ def _need_one_batch(path: Path, inputs: Sequence[Port]) -> None:
 def _content(path: Path) -> bytes:
     if path.is_dir():
         raise UsageError(f"model={path} is a folder; name the .onnx file in it")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"model={path} is no ordinary file; name an .onnx file")
     if not path.is_file():
         names = [other.name for other in path.parent.glob("*.onnx")] if path.parent.is_dir() else []
         near = get_close_matches(path.name, names, n=1, cutoff=0.4)
@@ -103,7 +111,7 @@ def _check(path: Path, content: bytes) -> None:
 
     try:
         model = onnx.load_model_from_string(content)
-        external = any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer)
+        external = any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model))
         if not external:
             onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError) as error:
@@ -118,14 +126,27 @@ def _check(path: Path, content: bytes) -> None:
         )
 
 
+def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
+    """Every tensor of a model: weights, attributes of nodes, subgraphs and functions included."""
+    import onnx
+
+    if isinstance(message, onnx.TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if field.is_repeated else (value,):
+                yield from _tensors(part)
+
+
 def _looks_like(content: bytes) -> str:
     if not content:
         return "an empty file"
     for offset, signature, name in SIGNATURES:
         if content[offset:].startswith(signature):
             return name
-    if content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return "a Python pickle (joblib, scikit-learn), which is not opened: a pickle can run any code"
+    if is_pickle(content):
+        return "a Python pickle (joblib, scikit-learn), not opened unless you type --trust: it can run any code"
     head = content[:512]
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
         return "text" if not head.lstrip().startswith((b"{", b"[")) else "JSON"

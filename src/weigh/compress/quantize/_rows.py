@@ -29,6 +29,9 @@ DTYPES = {
 }
 
 
+_SAVE = "numpy.savez('{}', X=X.astype('float32'), y=y)"
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Inputs by name, the first axis being rows, and the labels as they are written (None where not read)."""
@@ -70,13 +73,15 @@ def _from_npz(path: Path, task: QuantizeTask, model: Model, labelled: bool) -> R
 
     if not path.is_file():
         raise UsageError(f"data={path}: there is no such file; you are in {Path.cwd()}")
+    if not zipfile.is_zipfile(path):
+        raise UsageError(f"data={path} is no .npz archive; write one: {_SAVE.format(path)}")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise UsageError(
-            f"data={path} cannot be read: {error}. An .npz must hold plain arrays, never pickled objects (loading "
-            "those can run any code): numpy.savez(path, X=X.astype('float32'), y=y)"
+            f"data={path} cannot be read: {_told(error)}. An .npz must hold plain arrays, never pickled objects "
+            f"(loading those can run any code): {_SAVE.format(path)}"
         ) from None
     single = len(model.inputs) == 1 and model.inputs[0].name not in arrays
     names = {model.inputs[0].name: "X"} if single else {port.name: port.name for port in model.inputs}
@@ -86,6 +91,11 @@ def _from_npz(path: Path, task: QuantizeTask, model: Model, labelled: bool) -> R
             raise UsageError(unknown("array", name, list(arrays), f"in {path}"))
     feeds = {port.name: _shaped(arrays[names[port.name]], port, path) for port in model.inputs}
     return Rows(feeds, arrays[task.label] if labelled else None)
+
+
+def _told(error: Exception) -> str:
+    """What NumPy says, without its advice to unpickle."""
+    return "it holds pickled objects" if "allow_pickle" in str(error) else str(error)
 
 
 def _from_table(path: Path, task: QuantizeTask, model: Model, labelled: bool) -> Rows:
@@ -163,6 +173,9 @@ def _typed(values: NDArray[Any], port: Port, path: Path) -> NDArray[Any]:
         raise UsageError(
             f"the input '{port.name}' is {port.type}, which rows of {path} cannot give; export the model with tensors"
         )
+    wanted = np.dtype(DTYPES[port.type])
+    if values.dtype.kind not in ("biuf" if wanted.kind in "biuf" else "OUSbiuf"):
+        raise UsageError(f"the input '{port.name}' is {port.type}, but {path} gives {values.dtype}; convert it first")
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, dtype=DTYPES[port.type])
 
