@@ -51,12 +51,12 @@ def _converted(path: Path) -> bytes:
     if not isinstance(model, BaseEstimator) or not hasattr(model, "n_features_in_"):
         raise UsageError(f"{path} holds {type(model).__name__}; give a fitted scikit-learn estimator, or an .onnx file")
     example = np.zeros((1, model.n_features_in_), dtype=np.float32)
+    options = {"zipmap": False} if is_classifier(model) else None
     try:
-        return bytes(
-            to_onnx(model, example, options={"zipmap": False} if is_classifier(model) else None).SerializeToString()
-        )
+        return bytes(to_onnx(model, example, options=options).SerializeToString())
     except Exception as error:  # skl2onnx raises errors of many kinds
+        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.200}"
         raise UsageError(
-            f"{path} cannot be written as ONNX by skl2onnx ({type(error).__name__}: {str(error).splitlines()[0]:.200}); "
-            "export it yourself, with the types of its columns: skl2onnx.to_onnx(model, rows)"
+            f"{path} cannot be written as ONNX by skl2onnx ({why}); export it yourself, with the types of its columns: "
+            "skl2onnx.to_onnx(model, rows)"
         ) from None
