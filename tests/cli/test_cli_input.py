@@ -133,6 +133,13 @@ def test_explain_and_report_as_json(weigh: Run) -> None:
     assert Path(page["page"]).stat().st_size == page["bytes"]
 
 
+def test_a_file_that_ends_its_process_ends_no_verb(weigh: Run) -> None:
+    Path("mine.py").write_text("import os\nos._exit(7)\n")
+    for words in (("options", "guess:Guess"), ("decide", "guess:Guess", "--toy")):
+        ran = weigh(*words, "--option", "./mine.py")
+        assert ran.code == 2 and "./mine.py cannot be imported" in ran.err and "exit status 7" in ran.err
+
+
 def test_what_comes_from_outside_steers_no_terminal(weigh: Run, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (("decide", "gue\x1b[31mss"), ("decide", "guess:Guess", "--toy", "--option", "x\x9b2J\x07")):
         assert not set("\x1b\x9b\x07") & set(weigh(*words).err)

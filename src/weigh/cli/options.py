@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +24,7 @@ def command(choice: str, wanted: tuple[str, ...], as_json: bool) -> None:
     from weigh import catalog
 
     made = catalog.choice(choice)
+    _try(choice, wanted)
     known = [type(catalog.find(made, text)) for text in wanted] or list(catalog.options(made).values())
     facts = [about(option) for option in known]
     if as_json:
@@ -43,6 +45,16 @@ def command(choice: str, wanted: tuple[str, ...], as_json: bool) -> None:
     console.print(
         f"{able} of {len(facts)} can run here. Race them: weigh decide {made.name} FIELD=VALUE ... (or --toy)"
     )
+
+
+def _try(choice: str, wanted: Sequence[str]) -> None:
+    """Import files in a process of their own first: one that ends its process, or never ends, takes no other along."""
+    from weigh.engine.local import LocalEngine
+    from weigh.question import files_in
+
+    if files := files_in(wanted):
+        with LocalEngine() as engine:
+            engine.load(choice, files)
 
 
 def about(option: type[Option]) -> dict[str, Any]:
