@@ -96,15 +96,19 @@ def test_many_writers_at_once_lose_nothing(where: str) -> None:
     code = (
         "import sys; from test_ledger import row; from weigh import Ledger\n"
         "ledger = Ledger(sys.argv[1])\n"
-        "for block in range(40): ledger.append([row(block, 'w' + sys.argv[2]), row(block, 'shared')])"
+        "mine = int(sys.argv[2]); names = [f'w{mine}', 'shared', 'too'][:: 1 if mine % 2 else -1]\n"
+        "for block in range(40):\n"
+        "    ledger.append([row(block, name).model_copy(update={'seconds': mine}) for name in names])"
     )
     environment = {**os.environ, "PYTHONPATH": str(HERE)}
     runs = [subprocess.Popen([sys.executable, "-c", code, where, str(i)], env=environment) for i in range(4)]
     assert [run.wait() for run in runs] == [0] * 4
     with Ledger(where) as ledger:
         rows = ledger.evidence("sha256:abc")
-    assert len(rows) == 40 * 5
-    assert {r.option for r in rows} == {"w0", "w1", "w2", "w3", "shared"}
+    assert len(rows) == 40 * 6
+    assert {r.option for r in rows} == {"w0", "w1", "w2", "w3", "shared", "too"}
+    shared, too = ([r.seconds for r in rows if r.option == name] for name in ("shared", "too"))
+    assert shared == too, "of two writers of one block one wins with all of it"
 
 
 def test_a_ledger_of_a_newer_version_is_refused(where: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from weigh.migrations import MIGRATIONS, SCHEMA, TABLES
 
@@ -235,9 +234,7 @@ def _sqlite(path: Path, mode: str, *pragmas: str) -> Engine:
     from sqlalchemy import URL, create_engine, event
 
     query = {**dict(part.split("=") for part in mode.split("&")), "uri": "true"}
-    engine = create_engine(
-        URL.create("sqlite", database=f"file:{quote(str(path))}", query=query), connect_args={"timeout": 60}
-    )
+    engine = create_engine(URL.create("sqlite", database=path.as_uri(), query=query), connect_args={"timeout": 60})
 
     @event.listens_for(engine, "connect")
     def _settings(connection: Any, _: Any) -> None:

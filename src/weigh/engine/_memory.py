@@ -1,28 +1,36 @@
-"""How much memory a process takes together with all that it started."""
+"""A process and all that it started, and how much memory they take together."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psutil import Process
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory in MB of a process and its descendants; what they share counts once. 0 when it is gone."""
+def family(pid: int) -> list[Process]:
+    """A process and its descendants; none when it is gone."""
     import psutil
 
     try:
         process = psutil.Process(pid)
-        children = process.children(recursive=True)
-        parts = [_share(one) for one in (process, *children)] if children else [process.memory_info().rss]
+        return [process, *process.children(recursive=True)]
     except psutil.Error:
-        return 0.0
-    return float(sum(parts)) / 2**20
+        return []
 
 
-def _share(process: Any) -> int:
-    """Bytes that would be free without it, and its part of what it shares (where the system tells)."""
+def resident_mb(processes: Sequence[Process]) -> float:
+    """Resident memory in MB; what several processes share counts once."""
+    return sum(_bytes(one, alone=len(processes) == 1) for one in processes) / 2**20
+
+
+def _bytes(process: Process, alone: bool) -> int:
     import psutil
 
     try:
+        if alone:
+            return int(process.memory_info().rss)
         full = process.memory_full_info()
     except psutil.Error:
         return 0

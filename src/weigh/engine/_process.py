@@ -6,16 +6,20 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weigh.choice import UsageError
-from weigh.engine._memory import resident_mb
+from weigh.engine._memory import family, resident_mb
 from weigh.evidence import Status
+
+if TYPE_CHECKING:
+    from psutil import Process
 
 _LOOK_EVERY = 0.2
 """Seconds between two looks at a worker's memory and at whether it lives."""
@@ -46,6 +50,7 @@ class Worker:
     def __init__(self, memory_mb: float, threads: int) -> None:
         self.memory_mb, self.peak_mb = memory_mb, 0.0
         self._buffer, self._looked = b"", 0.0
+        self._family: list[Process] = []
         path = json.dumps([entry or os.getcwd() for entry in sys.path])
         several = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         self._process = subprocess.Popen(
@@ -84,7 +89,7 @@ class Worker:
         """End it, and all that it started."""
         if self._watchdog is not None:
             self._watchdog.kill()
-        self._kill_descendants()
+        self._kill_family()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL) if os.name == "posix" else self._process.kill()
         for process in (self._process, self._watchdog):
@@ -94,14 +99,13 @@ class Worker:
                     with contextlib.suppress(OSError):
                         stream and stream.close()
 
-    def _kill_descendants(self) -> None:
-        """What the worker started, also what left its session."""
+    def _kill_family(self) -> None:
+        """What the worker started, also what left its session, as far as it was seen."""
         import psutil
 
-        with contextlib.suppress(psutil.Error):
-            for child in psutil.Process(self._process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    child.kill()
+        for process in {*self._family, *family(self._process.pid)}:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
     def _answer(self, request: Mapping[str, Any], key: str, seconds: float, more: str) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -147,7 +151,8 @@ class Worker:
         if now - self._looked < _LOOK_EVERY:
             return
         self._looked = now
-        used = resident_mb(self._process.pid)
+        self._family = family(self._process.pid) or self._family
+        used = resident_mb(self._family)
         self.peak_mb = max(self.peak_mb, used)
         if used > self.memory_mb:
             raise Stopped("failed", f"used {used:,.0f} MB of memory, over the limit of {self.memory_mb:,.0f} MB")
@@ -162,10 +167,11 @@ class Worker:
 
 def _watchdog(group: int) -> subprocess.Popen[bytes] | None:
     """A process that waits for the end of this one, however it comes, and then ends the group."""
-    if os.name != "posix":
+    shell = shutil.which("sh") if os.name == "posix" else None
+    if shell is None:
         return None
     return subprocess.Popen(
-        ["/bin/sh", "-c", 'read _; kill -s KILL -- "-$0"', str(group)],
+        [shell, "-c", 'read _; kill -s KILL -- "-$0"', str(group)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -16,7 +16,6 @@ from typing import Any, TextIO
 from weigh import catalog
 from weigh.choice import Block
 from weigh.decision import OptionLock
-from weigh.engine._memory import resident_mb
 from weigh.engine.inline import InlineEngine
 from weigh.printable import printable
 
@@ -27,7 +26,7 @@ def main() -> None:
     requests, answers = _pipes()
     sys.path[:] = json.loads(os.environ["WEIGH_WORKER_PATH"])
     engine = InlineEngine(catch=BaseException)
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):  # whoever asked is gone, or an option closed what is not its own
         for line in requests:
             with contextlib.redirect_stdout(sys.stderr):
                 answer = _answer(engine, json.loads(line))
@@ -69,7 +68,15 @@ def _done(engine: InlineEngine, request: dict[str, Any]) -> dict[str, Any]:
         refused = engine.prepare(option)
         return {"refused": refused and refused.model_dump(mode="json")}
     trial = engine.measure(option, Block.model_validate(request["block"]))
-    return {"trial": trial.model_copy(update={"memory_mb": resident_mb(os.getpid())}).model_dump(mode="json")}
+    return {
+        "trial": trial.model_copy(update={"memory_mb": _resident_mb()}).model_dump(mode="json")
+    }
+
+
+def _resident_mb() -> float:
+    import psutil
+
+    return float(psutil.Process().memory_info().rss) / 2**20
 
 
 if __name__ == "__main__":
