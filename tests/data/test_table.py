@@ -20,6 +20,7 @@ from weigh.data import (
     read,
     require,
     scan,
+    scan_whole,
     snapshot,
     split_by_time,
 )
@@ -277,6 +278,19 @@ def test_a_csv_file_whose_lines_do_not_fit_its_header_is_refused(tmp_path, text,
         with pytest.raises(DataError) as caught:
             use(path)
         assert says in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_a_lazy_view_looks_at_the_first_lines(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1,2\n3\n")
+    with pytest.raises(DataError, match=r"line 3 \(row 1\) has 1 value"):
+        scan(path)
+    path.write_text("a,b\n" + "1,2\n" * 50_000 + "3\n")
+    assert scan(path).collect_schema().names() == ["a", "b"]
+    with pytest.raises(DataError, match=r"line 50002 \(row 50000\)"):
+        scan_whole(path)
+    path.write_text('a,b\n"' + "long\n" * 50_000 + '",2\n')
+    assert scan_whole(path).collect().height == 1
 
 
 def test_quotes_and_gaps_are_no_fault_of_a_csv_file(tmp_path):

@@ -9,7 +9,7 @@ from weigh.data._require import require
 from weigh.data.cache import cache_folder
 from weigh.data.contract import Column, Contract, ContractReport, Violation
 from weigh.data.split import split_by_time
-from weigh.data.table import DataError, fingerprint, read, scan, snapshot
+from weigh.data.table import DataError, fingerprint, read, scan, scan_whole, snapshot
 
 __all__ = [
     "Column",
@@ -22,6 +22,7 @@ __all__ = [
     "read",
     "require",
     "scan",
+    "scan_whole",
     "snapshot",
     "split_by_time",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,16 +33,22 @@ def need_header(path: Path, head: str) -> None:
             )
 
 
-def need_even(path: Path) -> None:
-    """Raise a `DataError` that names the first line with more or fewer values than the header; one pass, no memory."""
-    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-        header, odd = _first_odd(file)
+def need_even(path: Path, head: bytes | None = None) -> None:
+    """Raise a `DataError` that names the first line with more or fewer values than the header; one pass, no memory.
+
+    With `head`, the beginning of the text, only the lines that stand in it as a whole are looked at.
+    """
+    if head is not None:
+        whole = head[: head.rfind(b"\n") + 1]
+        header, odd = _first_odd(io.BytesIO(whole))
+        odd = odd if odd and odd.values else None
+    else:
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+            header, odd = _first_odd(file)
     if odd is None:
         return
     if not odd.values:
-        raise DataError(
-            f"You gave {path}, whose line {odd.line} opens a quote that is never closed: close or remove it."
-        )
+        raise DataError(f"You gave {path}, whose line {odd.line} opens a quote that is never closed: mend that line.")
     found = "1 value, or none," if odd.values == 1 else f"{odd.values} values"
     raise DataError(
         f"You gave {path}, whose line {odd.line} (row {odd.number - 1}) has {found} where the header names {header} "

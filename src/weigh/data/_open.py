@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weigh.data._csv import need_header
+from weigh.data._csv import need_even, need_header
 from weigh.data.error import DataError, first_line
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ def _open_csv(path: Path, ending: str, missing: Sequence[str]) -> pl.LazyFrame:
             f"(iconv -f latin1 -t utf-8 {path.name} > utf8.csv)."
         ) from error
     need_header(path, text)
+    need_even(path, head)
     frame = pl.scan_csv(path, glob=False, null_values=list(missing), try_parse_dates=True, infer_schema_length=10_000)
     frame.collect_schema()
     return frame

@@ -34,7 +34,7 @@ def scan(
     rows: tuple[int, int] | None = None,
     missing: Sequence[str] = MISSING,
 ) -> pl.LazyFrame:
-    """A lazy view of a table: nothing is read but the file's kind and its column names and types.
+    """A lazy view of a table: nothing is read but the file's kind and its beginning, for column names and types.
 
     Collect it with `engine="streaming"`; only the wanted columns and rows are then read, so a file may be larger
     than memory (except an Arrow *stream* file, which is read whole).
