@@ -102,6 +102,7 @@ class Measure(Frozen):
     tolerance: float = Field(
         0.0, ge=0, description="differences up to this do not matter (relative for kinds time and quantile)"
     )
+    caveat: str = Field("", description="what its intervals leave out, or take for granted, beyond their assumption")
 
 
 class Option(Frozen, ABC):

@@ -294,10 +294,10 @@ def _confirmation(made: Decision) -> str:
 
 
 def approximations(made: Decision, every: bool = False) -> list[str]:
-    """The methods that are not exact in finite samples (or every method), once each, with the measures they serve."""
+    """What is not exact in finite samples, or left out (or every method), once each, with the measures it touches."""
     served: dict[str, list[str]] = {}
     for text in made.approximations:
         name, _, method = text.partition(": ")
-        if every or "(asymptotic)" in method:
+        if every or "(asymptotic)" in method or method.endswith("(left out)"):
             served.setdefault(method, []).append(name)
     return [f"{', '.join(dict.fromkeys(names))}: {method}" for method, names in served.items()]

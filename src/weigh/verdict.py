@@ -47,7 +47,7 @@ def conclude(lock: Lock, race: Race, rows: Sequence[Evidence]) -> Decision:
         constraints=tuple(str(constraint) for constraint in lock.constraints),
         standings=standings,
         confirmation=confirmation,
-        approximations=_approximations(standings),
+        approximations=_approximations(lock, standings),
         assumptions=lock.assumptions,
         more_blocks=more,
         blocks=len({row.block for row in raced}),
@@ -311,15 +311,16 @@ def _to_part(lock: Lock, race: Race, leader: str, name: str) -> int | None:
     return None if None in needed else max(way for way in needed if way is not None)
 
 
-def _approximations(standings: Sequence[Standing]) -> tuple[str, ...]:
-    """Every method that is not exact in finite samples, and what the exact ones assume."""
+def _approximations(lock: Lock, standings: Sequence[Standing]) -> tuple[str, ...]:
+    """Every method, whether it is exact in finite samples, what it assumes; and what measures leave out."""
     seen: dict[str, None] = {}
     for standing in standings:
         for name, estimate in {**standing.measured, **standing.versus_baseline}.items():
             if estimate.method != "exact":
                 kind = "finite-sample guarantee" if estimate.exact else "asymptotic"
                 seen[f"{name}: {estimate.method} ({kind}); assumes {estimate.assumption}"] = None
-    return tuple(seen)
+    caveats = (f"{measure.name}: {measure.caveat} (left out)" for measure in lock.measures if measure.caveat)
+    return (*seen, *caveats)
 
 
 def _confirm(lock: Lock, rows: Sequence[Evidence], chosen: str | None, tied: Sequence[str]) -> Confirmation:

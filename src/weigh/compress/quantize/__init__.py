@@ -111,6 +111,9 @@ class Quantizer(Option):
         """
 
 
+_ROUNDS = "what disturbs a busy machine for longer than a round makes neighbouring rounds alike"
+
+
 @final
 class Quantize(Choice):
     """compress/quantize"""
@@ -136,6 +139,7 @@ class Quantize(Choice):
             meaning="time that 95 % of single runs stay under on this machine; one run a round counts, as those of a "
             "round share what disturbs them, so that a limit on it takes 150 rounds or more to certify",
             tolerance=0.05,
+            caveat=_ROUNDS,
         ),
         Measure(
             name="accuracy",

@@ -148,6 +148,9 @@ class DriftTest(Option):
         """
 
 
+_LEVELS = "the levels of alarm are estimates from quiet windows; the table of false alarms says how rough they are"
+
+
 @final
 class Drift(Choice):
     """Mean shift, Kolmogorov-Smirnov, PSI, a domain classifier, ...?"""
@@ -158,16 +161,16 @@ class Drift(Choice):
         Measure(
             name="power", unit="of drifts", better="higher", kind="mean", tolerance=0.02,
             meaning="planted drifts that raise an alarm, all kinds weighing the same; a threshold that is given gains "
-            "nothing from being lower than the calibrated one",
+            "nothing from being lower than the calibrated one", caveat=_LEVELS,
         ),
         Measure(
             name="false_alarms", unit="of quiet windows", better="lower", kind="mean", tolerance=0.01,
-            meaning="windows without drift that raise an alarm",
+            meaning="windows without drift that raise an alarm", caveat=_LEVELS,
         ),
         Measure(
             name="excess_false_alarms", unit="of quiet windows", better="lower", kind="mean", low=-1.0, tolerance=0.01,
             meaning="false alarms beyond the task's rate; for a rate below 5 %, of as many windows together as ought "
-            "to alarm once in twenty times",
+            "to alarm once in twenty times", caveat=_LEVELS,
         ),
         Measure(
             name="seconds", unit="s", better="lower", kind="time", tolerance=0.05,
