@@ -116,7 +116,7 @@ def test_a_setting_that_cannot_be_typed_is_found(tmp_path: Path):
 
 
 def test_values_out_of_bounds_are_found():
-    with pytest.raises(Nonconformity, match="between 0 and 1"):
+    with pytest.raises(Nonconformity, match=r"outside \[0, 1\]"):
         check_option("guess._faulty:OutOfBounds", "zero")
 
 

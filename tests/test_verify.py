@@ -159,6 +159,10 @@ def test_what_is_shown_beside_a_decision_and_its_day(copied: Path) -> None:
     assert check(copied).code == 3
     rehashed(copied, "weigh_decision", {"exhibits": '[{"kind": "nothing"}]'})
     assert check(copied).code == 3
+    rehashed(copied, "weigh_decision", {"at": "2001-02-03T04:05:06+00:00"})
+    assert check(copied).code == 3
+    rehashed(copied, "weigh_lock", {"body": "{}"})
+    assert check(copied).code == 3
 
 
 def test_a_record_that_was_dated_back(copied: Path) -> None:
