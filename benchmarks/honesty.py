@@ -17,15 +17,17 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks._result import report, table
-from weigh import Ledger, Option, catalog, flow
+from weigh import Decision, Ledger, Option, catalog, flow
 from weigh.choice import Task
+from weigh.decision import Lock
 from weigh.engine.inline import InlineEngine
 
 ALPHA = 0.05
 
 
 def race(name: str, task: Task, kind: Literal["twins", "loser"], seed: int, ledger: Ledger) -> str:
-    """One race; its verdict for twins, or whether the loser was chosen."""
+    """What came of one race: of twins `better`, `equal` (certified to lie within epsilon), `tie` or `undecided`; of a
+    loser `chosen`, `rejected` (certified) or `left open`."""
     made = catalog.choice(name)
     options: Sequence[Option] = made.twins() if kind == "twins" else (catalog.find(made, made.baseline), made.loser())
     question = flow.Question(choice=name, alpha=ALPHA, seed=seed, require=() if kind == "twins" else None)
@@ -35,10 +37,21 @@ def race(name: str, task: Task, kind: Literal["twins", "loser"], seed: int, ledg
             locked = locked.model_copy(update={"baseline": options[0].spec})
         ledger.save_lock(locked)
         decision = flow.run(locked, ledger, engine, exhibits=False)
-    if kind == "twins":
-        return decision.verdict
-    chosen = decision.verdict in ("chosen", "tie") and decision.chosen == options[1].spec
-    return "loser" if chosen else "other"
+    return _of_twins(locked, decision) if kind == "twins" else _of_loser(decision, options[1].spec)
+
+
+def _of_twins(lock: Lock, decision: Decision) -> str:
+    if decision.verdict != "tie":
+        return "better" if decision.verdict == "chosen" else "undecided"
+    leads = [standing.advantage for standing in decision.standings if standing.advantage]
+    within = [lead.low is not None and lead.low >= -lock.epsilon and lead.high <= lock.epsilon for lead in leads]
+    return "equal" if all(within) else "tie"
+
+
+def _of_loser(decision: Decision, loser: str) -> str:
+    if decision.verdict in ("chosen", "tie") and decision.chosen == loser:
+        return "chosen"
+    return "rejected" if decision.standing(loser).outcome in ("violates", "dominated", "failed") else "left open"
 
 
 def _races(name: str, kind: Literal["twins", "loser"], seeds: range) -> list[str]:
@@ -65,27 +78,25 @@ def main() -> None:
     arguments.add_argument("--losers", type=int, default=100, help="races with the planted loser a choice")
     arguments.add_argument("--choice", action="append")
     asked = arguments.parse_args()
-    rows, figures = [], {}
+    rows, figures = [], {"runs": asked.runs, "loser_runs": asked.losers, "alpha": ALPHA}
     names = asked.choice or sorted(catalog.choices())
     for name in names:
         twins, losers = count(name, "twins", asked.runs), count(name, "loser", asked.losers)
-        rows.append((name, asked.runs, twins["tie"] / asked.runs, twins["chosen"], asked.losers, losers["loser"]))
-        key = name.replace("/", "_")
-        figures |= {f"{key}_tie_rate": twins["tie"] / asked.runs, f"{key}_loser_chosen": losers["loser"]}
+        ties, key = (twins["tie"] + twins["equal"]) / asked.runs, name.replace("/", "_")
+        rows.append((name, ties, twins["equal"] / asked.runs, twins["better"], losers["chosen"], losers["rejected"]))
+        figures |= {f"{key}_tie_rate": ties, f"{key}_certified_rate": twins["equal"] / asked.runs}
+        figures |= {f"{key}_loser_chosen": losers["chosen"], f"{key}_loser_rejected": losers["rejected"]}
         print(f"{name}: twins {dict(twins)}, loser {dict(losers)}", flush=True)
-        report("honesty", {"runs": asked.runs, "loser_runs": asked.losers, "alpha": ALPHA, **figures})
-    table(
-        (
-            "choice",
-            "runs",
-            "A/A tie rate (target 0.95)",
-            "a twin called better",
-            "loser races",
-            "loser chosen (target 0)",
-        ),
-        rows,
+    columns = (
+        f"of {asked.runs} A/A races and {asked.losers} with the planted loser",
+        "A/A tie rate (target 0.95)",
+        "of them certified within epsilon",
+        "a twin called better",
+        "loser chosen (target 0)",
+        "loser rejected",
     )
-    report("honesty", {"runs": asked.runs, "loser_runs": asked.losers, "alpha": ALPHA, **figures})
+    table(columns, rows)
+    report("honesty", figures)
 
 
 if __name__ == "__main__":
