@@ -198,3 +198,10 @@ def test_front_matter_that_was_changed_and_sealed_again(copied: Path, old: str, 
     assert old in path.read_text()
     path.write_text(seal_text(path.read_text().replace(old, new, 1)))
     assert check(copied).code == 3
+
+
+def test_a_ledger_with_damaged_pages(copied: Path) -> None:
+    whole = (copied / "ledger.db").read_bytes()
+    for start in (0, 16, 100, 4096 - 200):
+        (copied / "ledger.db").write_bytes(whole[:start] + b"\xff" * 100 + whole[start + 100 :])
+        assert check(copied).code == 4

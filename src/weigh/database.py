@@ -133,7 +133,7 @@ class Database:
     def _reading(self, path: Path) -> Engine:
         """The file, opened to be read; as one that never changes where SQLite cannot keep its notes beside it."""
         from sqlalchemy import text
-        from sqlalchemy.exc import OperationalError
+        from sqlalchemy.exc import DBAPIError
 
         if not path.is_file():
             raise LedgerError(f"there is no ledger at {self.where}: name another with --ledger")
@@ -141,7 +141,7 @@ class Database:
         try:
             with engine.connect() as connection:
                 connection.execute(text("SELECT count(*) FROM sqlite_master"))
-        except OperationalError as error:
+        except DBAPIError as error:
             log = path.with_name(path.name + "-wal")
             fixed = any(sign in str(error.orig) for sign in ("unable to open", "readonly"))
             if not fixed or (log.exists() and log.stat().st_size):
