@@ -216,6 +216,7 @@ def plain_help(command: Any, ctx: Any) -> str:
 
 def schemas() -> dict[str, str]:
     """JSON Schema of what other programs read and write, by name."""
+    from weigh.cli._answer import Answer
     from weigh.decision import Decision, Lock
     from weigh.evidence import Evidence
     from weigh.flow import Question
@@ -225,6 +226,7 @@ def schemas() -> dict[str, str]:
         "question": Question,
         "lock": Lock,
         "decision": Decision,
+        "answer": Answer,
         "evidence": Evidence,
         "record": Front,
     }

@@ -42,12 +42,16 @@ class Budget(Frozen):
         """Read ``200``, ``200 blocks``, ``90s``, ``5m`` or ``1h``."""
         if text is None or isinstance(text, Budget):
             return text or cls()
-        found = re.fullmatch(r"\s*([\d.]+)\s*(blocks?|s|m|min|h|)\s*", str(text))
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(blocks?|s|m|min|h|)\s*", str(text))
         if not found:
             raise UsageError(f"the budget '{text}' cannot be read; type '200' (blocks), '90s', '5m' or '1h'")
         number, unit = float(found[1]), found[2]
         if unit in ("", "block", "blocks"):
+            if number < 1 or number != int(number):
+                raise UsageError(f"the budget '{text}' is no number of blocks; type '200', or a time such as '90s'")
             return cls(blocks=int(number))
+        if number <= 0:
+            raise UsageError(f"the budget '{text}' leaves no time to measure; type '90s', '5m' or '1h'")
         return cls(seconds=number * {"s": 1, "m": 60, "min": 60, "h": 3600}[unit])
 
     def __str__(self) -> str:

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from ran import Ran, Run
 
 from weigh.cli import main
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def first(self) -> str:
-        return self.out.partition("\n")[0]
-
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from ran import Run
 
 from weigh.cli._answer import Answer
 from weigh.decision import Decision

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Run
+from ran import Run
 
 from weigh import show
 from weigh.cli import _yaml
@@ -32,7 +32,7 @@ TOY = ("decide", "guess:Guess", "--toy", "--option", "divides", "--quiet")
         ("limits: 5", ("limits=5", "seconds=60")),
         ("limits: [1]", ("limits=[1]", "seconds=60")),
         ("limits: {seconds: long}", ("limits", "'long'", "seconds=60")),
-        ("budget: 0", ("budget='0'", "90s")),
+        ("budget: 0", ("budget '0'", "90s")),
         ("budget: false", ("budget=False", "90s")),
         ("budget: soon", ("budget 'soon'", "90s")),
         ("seed: 1\nseed: 2", ("'seed' stands twice", "line 2", "line 3")),
@@ -55,9 +55,9 @@ def test_a_file_is_checked_before_anything_is_opened(weigh: Run, line: str, says
     ("words", "says"),
     [
         (("--seed", "-1"), ("seed=-1", "at least 0")),
-        (("--budget", "1..2"), ("budget='1..2'", "90s")),
-        (("--budget", "0"), ("budget='0'", "200")),
-        (("--budget", "0.5"), ("budget='0.5'", "200")),
+        (("--budget", "1..2"), ("budget '1..2'", "90s")),
+        (("--budget", "0"), ("budget '0'", "200")),
+        (("--budget", "0.5"), ("budget '0.5'", "200")),
         (("--require", "accuracy >= 1e999"), ("'accuracy >= 1e999'", "finite number")),
         (("--require", "none", "--require", "size <= 3"), ("'none' asks for no constraint", "2 are given")),
         (("--limit", "seconds=1,seconds=2"), ("limit seconds is given twice",)),

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from ran import Run
 
 from weigh import catalog
 

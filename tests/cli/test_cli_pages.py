@@ -9,7 +9,7 @@ from types import ModuleType
 
 import jsonschema
 import pytest
-from conftest import Run
+from ran import Run
 
 from weigh import catalog
 from weigh.cli import VERBS

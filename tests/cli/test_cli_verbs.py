@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from ran import Run
 
 from weigh import catalog
 from weigh.checks import Nonconformity, check_option

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from widths import SIZES
 
 from weigh import catalog
 from weigh.choice import Block
 from weigh.compress.quantize import Calibration, Quantize, QuantizeTask
 from weigh.compress.quantize._bench import QuantizeBench
 from weigh.compress.quantize._toy import forward, net, random_layers
-
-SIZES = (24, 96, 64, 5)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conftest import SIZES
+from widths import SIZES
 
 from weigh import catalog
 from weigh.choice import Block, Unfit, UsageError

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,9 @@ import numpy as np
 import onnx
 import polars as pl
 import pytest
-from conftest import SIZES
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.linear_model import LogisticRegression
+from widths import SIZES
 
 from weigh.choice import UsageError
 from weigh.compress.quantize import QuantizeTask
@@ -186,6 +189,19 @@ def test_a_pickled_estimator_is_opened_at_the_users_word(plain: QuantizeTask, tm
     feed = bench.rows.take(np.arange(100))
     answers = bench.reader.answers(bench.original.answer(feed))
     assert answers.tolist() == model.predict(next(iter(feed.values()))).tolist()
+
+
+def test_the_users_word_is_a_flag(plain: QuantizeTask, tmp_path: Path) -> None:
+    rows = np.load(plain.data)
+    joblib.dump(LogisticRegression().fit(rows["X"], rows["y"]), tmp_path / "model.joblib")
+    words = ["weigh", "decide", "compress/quantize", "model=model.joblib", f"data={plain.data}", "rounds=10", "runs=2"]
+    run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True)
+    refused = run([sys.executable, "-m", *words, "--quiet"])
+    assert refused.returncode == 2 and "type --trust" in refused.stderr
+    taken = run([sys.executable, "-m", *words, "--quiet", "--trust"])
+    assert "Keep none, the baseline" in taken.stdout and "trust=true" in taken.stdout
+    drift = run([sys.executable, "-m", "weigh", "decide", "monitor/drift", "--toy", "--trust"])
+    assert drift.returncode == 2 and "leave --trust out" in drift.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import polars as pl
 import pytest
-from conftest import SIZES
 from onnx import numpy_helper
 from scipy import stats
+from widths import SIZES
 
 from weigh import catalog
 from weigh.choice import Block, Unfit

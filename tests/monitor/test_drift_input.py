@@ -199,6 +199,24 @@ def test_of_a_long_history_in_time_the_latest_rows_are_held(tmp_path):
     np.testing.assert_array_equal(found.numbers[:, 0], np.arange(49_000, 50_000))
 
 
+@pytest.mark.parametrize("kind", [pl.Date, pl.Datetime, pl.Int64])
+def test_days_dates_and_numbers_order_a_history(tmp_path, kind):
+    rng, days = np.random.default_rng(0), np.arange(6000) // 10
+    path = table(
+        tmp_path,
+        y=rng.normal(size=6000),
+        day=pl.Series(days).cast(pl.Int32).cast(pl.Date if kind != pl.Int64 else kind).cast(kind),
+    )
+    held = history_of(DriftTask(history=path, columns=("y",), time="day", window=100, reference=500, rows=4000))
+    assert held.moments[0].startswith("200" if kind == pl.Int64 else "1970-07-20") and len(held.moments) == 4000
+
+
+def test_a_history_with_rows_of_no_time_is_refused_however_long(tmp_path):
+    path = table(tmp_path, y=np.zeros(6000), day=[None, *range(5999)])
+    with pytest.raises(DataError, match="1 rows have none"):
+        history_of(DriftTask(history=path, columns=("y",), time="day", window=100, reference=500, rows=4000))
+
+
 def test_a_long_history_is_thinned_at_random(tmp_path):
     place = np.arange(50_000.0)
     found = history_of(DriftTask(history=table(tmp_path, place=place), rows=1000))

@@ -32,7 +32,9 @@ class Typed(NamedTuple):
     kept: dict[str, str | None]
 
 
-def read(what: str, words: Sequence[str], task_file: str | None, toy: bool, given: Mapping[str, Any]) -> Typed:
+def read(
+    what: str, words: Sequence[str], task_file: str | None, toy: bool, given: Mapping[str, Any], trust: bool = False
+) -> Typed:
     """The question that was typed; what stands on the command line goes before what stands in a file.
 
     Args:
@@ -41,6 +43,7 @@ def read(what: str, words: Sequence[str], task_file: str | None, toy: bool, give
         task_file: a YAML file with fields of the task.
         toy: take the choice's toy task for what is not given.
         given: flags by the names that `Question` has; None where not typed.
+        trust: unpickle the task's model.
 
     Raises:
         UsageError: something that was typed cannot work.
@@ -58,13 +61,19 @@ def read(what: str, words: Sequence[str], task_file: str | None, toy: bool, give
     question = question.model_copy(update={"require": _require(made, question)})
     typed = listed | (_mapping(Path(task_file), "type where it lies") if task_file else {}) | _words(made, words)
     given_by_toy = toy_task(made, question.seed).model_dump(mode="json", exclude_unset=True) if toy else {}
-    typed = given_by_toy | typed
+    typed = given_by_toy | typed | (_trusted(made) if trust else {})
     _missing(made, typed)
     task = make_task(made, typed)
     _files(task)
     shown = task.model_dump(mode="json", exclude_unset=True)
     own = {name: value for name, value in shown.items() if name not in given_by_toy or value != given_by_toy[name]}
     return Typed(question.model_copy(update={"task": shown}), own, kept)
+
+
+def _trusted(made: Choice) -> dict[str, Any]:
+    if "trust" not in made.task.model_fields:
+        raise UsageError(f"{made.name} reads no model file, so that there is nothing to trust; leave --trust out")
+    return {"trust": True}
 
 
 def _require(made: Choice, question: Question) -> tuple[str, ...] | None:

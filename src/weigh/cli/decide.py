@@ -63,6 +63,7 @@ The same command again goes on where it stopped, or prints the decision that it 
     type=click.Choice(["yaml", "python", "shell"]),
     help="Print this run in another form; do not run it.",
 )
+@click.option("--trust", is_flag=True, help="Unpickle a model that is a pickle: it can run any code, so your own only.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(
     choice: str,
@@ -74,6 +75,7 @@ def command(
     no_record: bool,
     as_json: bool,
     form: str | None,
+    trust: bool,
     quiet: bool,
     **given: Any,
 ) -> int:
@@ -85,7 +87,7 @@ def command(
     from weigh.cli import _forms, _question
     from weigh.ledger import public
 
-    question, own, kept = _question.read(choice, fields, task_file, toy, given)
+    question, own, kept = _question.read(choice, fields, task_file, toy, given, trust)
     place = ledger if _is_typed("ledger") else kept.get("ledger") or ledger
     usual = str(_question.TOYS / "decisions") if toy else "decisions"
     folder = None if no_record else records or kept.get("records", usual)

@@ -34,7 +34,7 @@ def picture(key: str, curves: Curves, known: Mapping[str, str] | None = None) ->
     if not _in_order(names) and len(names) * len(drawn) <= _CATEGORIES:
         return _rows(key, curves, drawn, shades)
     places, marks = _places(names)
-    said = "" if curves.level is None else f"level {curves.level:g}"
+    said = f"level {curves.level:g}" if curves.level else ""  # 0 is a line that needs no name
     axes = Axes(curves.x, curves.y, marks, level=curves.level, level_text=said, ratios=_far_apart(drawn))
     if len(drawn) <= _MOST:
         traces = [_trace(line, shades[line.name], places) for line in drawn]

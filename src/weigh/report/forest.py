@@ -79,7 +79,7 @@ def forest(
     share: bool = False,
 ) -> Picture:
     """A picture of rows; `axis` names what is measured, with its unit; a `share` never has a logarithmic axis."""
-    labels = [wrapped(row.label, _LABEL) for row in rows]
+    labels = [_lines(row) for row in rows]
     tops = [_TOP]
     for lines in labels:
         tops.append(tops[-1] + _ROW + _LINE * (len(lines) - 1))
@@ -95,6 +95,13 @@ def forest(
         _draw_row(sheet, span, row, lines, end - _ROW, bound)
     sheet.write(NARROW / 2, sheet.height - 7, axis, shade="muted", size=FONT - 0.5, ha="center")
     return Picture(title, sheet.svg(key, title, _words(rows, axis, bound)), code=unbroken(code))
+
+
+def _lines(row: Row) -> Sequence[str]:
+    """A label in lines, with an empty last one where its figures need the line for themselves."""
+    lines = wrapped(row.label, _LABEL)
+    wide = text_width(lines[-1]) * (1.1 if row.strong else 1.0) + text_width(row.text, FONT - 0.5)
+    return lines if wide + 10 <= NARROW - 2 * _SIDE else [*lines, ""]
 
 
 def _words(rows: Sequence[Row], axis: str, bound: Bound | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from weigh.data import DataError, read, scan
+from weigh.data import DataError, read, scan_whole
 from weigh.data.table import need_columns
 from weigh.monitor.drift import DriftTask
 from weigh.monitor.drift._sample import Sample
@@ -161,21 +161,36 @@ def _frame(task: DriftTask) -> pl.DataFrame:
     import polars as pl
 
     time = [task.time] if task.time else []
-    frame = scan(task.history, [*dict.fromkeys([*task.columns, *time])] if task.columns else None)
+    frame = scan_whole(task.history, [*dict.fromkeys([*task.columns, *time])] if task.columns else None)
     need_columns(frame, [*time, *task.categories])
     height = read(frame.select(pl.len())).item()
     if not height:
         raise DataError(f"You gave {task.history}, a table without rows: check the filter or the query that made it.")
     if height > task.rows:
-        latest = (
-            pl.col(task.time).rank("ordinal", descending=True) if time else pl.int_range(1, pl.len() + 1).shuffle(0)
-        )
-        frame = frame.filter(latest <= task.rows)
+        place = "".join(frame.collect_schema().names()) + " place"  # a name that no column has
+        frame = frame.with_row_index(place).filter(pl.col(place).is_in(_held(frame, task, height))).drop(place)
     held = read(frame)
     return _sorted(held, task.time) if task.time else held
 
 
+def _held(frame: pl.LazyFrame, task: DriftTask, height: int) -> pl.Series:
+    """Which rows of a table that is longer than `rows` are read: the latest, or any where rows have no order."""
+    import numpy as np
+    import polars as pl
+
+    if not task.time:
+        return pl.Series(np.random.default_rng(0).choice(height, task.rows, replace=False).astype(np.uint32)).implode()
+    order = _ordered(read(frame.select(task.time)), task.time)
+    return order.arg_sort(descending=True)[: task.rows].implode()
+
+
 def _sorted(held: pl.DataFrame, time: str) -> pl.DataFrame:
+    _ordered(held, time)
+    return held.sort(time, maintain_order=True)
+
+
+def _ordered(held: pl.DataFrame, time: str) -> pl.Series:
+    """The time column, once it is known to order every row."""
     order = held[time]
     if not (order.dtype.is_temporal() or order.dtype.is_numeric()):
         raise DataError(
@@ -184,7 +199,7 @@ def _sorted(held: pl.DataFrame, time: str) -> pl.DataFrame:
         )
     if order.null_count():
         raise DataError(f"You gave {time!r} as the time, but {order.null_count():,} rows have none: leave them out.")
-    return held.sort(time, maintain_order=True)
+    return order
 
 
 def _moments(order: pl.Series | None, height: int) -> pl.Series:
@@ -192,7 +207,7 @@ def _moments(order: pl.Series | None, height: int) -> pl.Series:
 
     if order is None:
         return pl.int_range(height, eager=True).cast(pl.String)
-    return order.dt.strftime("%Y-%m-%d %H:%M") if order.dtype.is_temporal() else order.cast(pl.String)
+    return order.dt.strftime("%Y-%m-%d %H:%M") if isinstance(order.dtype, pl.Datetime) else order.cast(pl.String)
 
 
 def _encoded(series: pl.Series, task: DriftTask) -> Floats | Codes | str:
