@@ -87,7 +87,9 @@ def test_a_decision_is_kept_with_its_exhibits(where: str) -> None:
         assert judge(ledger.lock(decision.lock), ledger.evidence(decision.lock)) == decision
         assert [exhibit.title for exhibit in ledger.exhibits(decision.lock)] == ["Coins"]
         assert [shown["answer"] for shown in ledger.decisions()] == [decision.answer]
-        tables = [exported["table"] for exported in ledger.export()]
+        rows = list(ledger.export())
+    assert all(isinstance(row["body"], dict) for row in rows if "body" in row)
+    tables = [row["table"] for row in rows]
     assert tables.count("weigh_lock") == tables.count("weigh_decision") == 1
     assert tables.count("weigh_evidence") == decision.rows
 
