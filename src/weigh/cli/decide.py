@@ -51,7 +51,11 @@ The same command again goes on where it stopped, or prints the decision that it 
 @click.option("--seed", type=int, help="Of every random choice.  [default: 0]")
 @click.option("--budget", metavar="N|TIME", help="Stop after so many blocks (200) or so much measuring (90s, 5m).")
 @click.option(
-    "--limit", "limits", multiple=True, metavar="NAME=VALUE,...", help="For one trial: seconds=60,memory_mb=4096."
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="NAME=VALUE,...",
+    help="For one trial: seconds=60,memory_mb=4096; seconds also bounds its preparation, unless prepare_seconds does.",
 )
 @ledger_flag
 @click.option("--records", metavar="DIR", help="Folder of decision records.  [default: decisions]")
@@ -120,7 +124,9 @@ def _run(question: Question, ledger: str, records: str | None, quiet: bool) -> D
                 ledger=ledger, records=records, watch=watch, **fields,
             )  # fmt: skip
     except KeyboardInterrupt:
-        click.echo("\nweigh: interrupted; nothing measured is lost: the same command again goes on from here", err=True)
+        click.echo(
+            "\nweigh: interrupted; no finished block is lost: the same command again goes on from here", err=True
+        )
         raise click.Abort from None
     if not watch.locked and not quiet:
         click.echo("this was decided before, and nothing has changed since: nothing is measured again", err=True)

@@ -63,7 +63,7 @@ def ledger_error(where: str) -> str:
     if "://" not in where and not Path(where).exists():
         return ""
     try:
-        with Ledger(where) as book:
+        with Ledger(where, readonly=True) as book:
             book.decisions()
     except LedgerError as error:
         return str(error)

@@ -68,9 +68,7 @@ def _done(engine: InlineEngine, request: dict[str, Any]) -> dict[str, Any]:
         refused = engine.prepare(option)
         return {"refused": refused and refused.model_dump(mode="json")}
     trial = engine.measure(option, Block.model_validate(request["block"]))
-    return {
-        "trial": trial.model_copy(update={"memory_mb": _resident_mb()}).model_dump(mode="json")
-    }
+    return {"trial": trial.model_copy(update={"memory_mb": _resident_mb()}).model_dump(mode="json")}
 
 
 def _resident_mb() -> float:
