@@ -288,7 +288,7 @@ def test_the_only_option_that_could_be_measured_wins_no_comparison(tmp_path: Pat
         ({"alpha": "high"}, "alpha='high' cannot be used: give a probability"),
         ({"epsilon": float("inf")}, "epsilon=inf cannot be used: give a number of at least 0"),
         ({"seed": -1}, "seed=-1 cannot be used: give a whole number of at least 0"),
-        ({"budget": 0}, "budget='0' cannot be used: give '200' (blocks), '90s'"),
+        ({"budget": 0}, "the budget '0' is no number of blocks; type '200'"),
         ({"budget": -1}, "type '200' (blocks)"),
         ({"budget": "1..2"}, "'200' (blocks), '90s'"),
         ({"objective": 5}, "objective=5 cannot be used: give the name of a measure"),
