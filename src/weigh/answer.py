@@ -1,0 +1,149 @@
+"""A race in words: the answer and how sure it is, and why each option was chosen or not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from weigh.decision import Lock, Verdict
+from weigh.ruling import Ruling, blocks_left
+from weigh.scale.figures import ends, with_unit
+from weigh.scale.interval import Interval
+from weigh.scale.race import Race
+
+_SAID = {"": "it is", "difference": "its difference from the baseline is", "ratio": "its ratio to the baseline is"}
+
+
+def answer(lock: Lock, race: Race, ruling: Ruling, more: int | None) -> str:
+    """The answer in plain words, and how sure it is."""
+    if ruling.verdict == "none":
+        return _nothing(lock, race)
+    if ruling.verdict == "chosen":
+        return _chosen(lock, race, str(ruling.chosen))
+    if ruling.verdict == "tie":
+        return _tie(lock, race, str(ruling.chosen), ruling.tied)
+    if race.without_baseline():
+        reason = race.runners[lock.baseline].reason
+        return f"Nothing can be decided: constraints refer to {lock.baseline}, which could not be measured ({reason})."
+    settle = _settle(lock, race, more)
+    if ruling.chosen is None:
+        what = "no option is certified to meet every constraint"
+        return f"Not enough evidence: {what} at a risk of {risk(lock)}.{settle}"
+    known = f"meets every constraint{_where(lock)} (wrong at most {risk(lock)} of the time)"
+    lead = known if lock.constraints else f"is ahead in {lock.objective}"
+    rest = ", ".join(ruling.rivals)
+    return f"Not enough evidence for the best: {ruling.chosen} {lead}, but {rest} may be better.{settle}"
+
+
+def _chosen(lock: Lock, race: Race, chosen: str) -> str:
+    what = f"Keep {chosen}, the baseline" if chosen == lock.baseline else f"Choose {chosen}"
+    rivals = {name: runner for name, runner in race.runners.items() if name != chosen}
+    if rivals and all(runner.state == "failed" for runner in rivals.values()):
+        return f"{what}: none of the other {len(rivals)} could be measured ({next(iter(rivals.values())).reason})."
+    best = f"the {'lowest' if lock.measure(lock.objective).better == 'lower' else 'highest'} {lock.objective}"
+    why = f"it meets every constraint{_where(lock)}, with {best}" if lock.constraints else f"it has {best}"
+    return f"{what}: {why}; wrong at most {risk(lock)} of the time."
+
+
+def _where(lock: Lock) -> str:
+    """For whom a constraint on a finite set is certified: not for rows to come."""
+    bounded = any(lock.measure(constraint.measure).finite for constraint in lock.constraints)
+    return f" on these {lock.blocks.population:,} rows" if lock.blocks.population and bounded else ""
+
+
+def risk(lock: Lock) -> str:
+    """The error rate, with 'about' where a bound that decides is asymptotic."""
+    decisive = {lock.objective, *(constraint.measure for constraint in lock.constraints)}
+    about = any(lock.measure(name).serial for name in decisive)
+    return f"{'about ' if about else ''}{100 * lock.alpha:.3g}%"
+
+
+def _settle(lock: Lock, race: Race, more: int | None) -> str:
+    """How many more blocks it would take, and whether the task has them."""
+    left = blocks_left(lock, race)
+    if more is None:
+        return f" The task has {left:,} more blocks." if left else " The task has no more blocks."
+    if more <= left:
+        return f" About {more:,} more blocks would settle it."
+    have = f"only {left:,} are left of the task" if left else "the task has no more"
+    return f" About {more:,} more blocks would settle it; {have}."
+
+
+def _tie(lock: Lock, race: Race, chosen: str, tied: Sequence[str]) -> str:
+    names = ", ".join([chosen, *(name for name in tied if name != chosen)])
+    if race.equivalent(tied):
+        within = f"{100 * lock.epsilon:.3g}%" if race.objective.compared_by_ratio else f"{lock.epsilon:g}"
+        what = f"are within {within} of each other in {lock.objective}"
+    else:
+        what = f"are not told apart in {lock.objective} by all blocks of the task, and the best is among them"
+    return f"Tie: {names} {what}, wrong at most {risk(lock)} of the time; take {chosen}, {_pick(lock)}."
+
+
+def _pick(lock: Lock) -> str:
+    return f"the cheapest of them by {lock.cost}" if lock.cost != lock.objective else "the best of them so far"
+
+
+def _nothing(lock: Lock, race: Race) -> str:
+    """Why no option is left: which constraint, and by how much."""
+    failed = [name for name, runner in race.runners.items() if runner.state == "failed"]
+    if len(failed) == len(race.runners):
+        return f"Nothing could be measured: {race.runners[failed[0]].reason}"
+    closest = []
+    for constraint in lock.constraints:
+        limit = constraint.limit()
+        gaps = {
+            name: _short(race.limit_interval(name, limit), limit.bound, limit.op)
+            for name, runner in race.runners.items()
+            if runner.state == "violates" and runner.limit == limit
+        }
+        if gaps:
+            name = min(gaps, key=lambda key: gaps[key])
+            closest.append(f"'{constraint}' is missed by {gaps[name]:.3g} or more ({name} comes closest)")
+    return f"No option meets every constraint: {'; '.join(closest)}; loosen it, or add an option."
+
+
+def why(lock: Lock, race: Race, name: str, ruling: Ruling) -> str:
+    """Why an option was chosen, or was not."""
+    runner = race.runners[name]
+    if runner.state == "failed":
+        return runner.reason
+    if runner.state == "violates" and runner.limit is not None:
+        text = next(str(c) for c in lock.constraints if c.limit() == runner.limit)
+        interval = race.limit_interval(name, runner.limit)
+        short = _short(interval, runner.limit.bound, runner.limit.op)
+        return f"breaks '{text}': {_SAID[runner.limit.relative]} {_text(interval)}, short by {short:.3g} or more"
+    if runner.state == "dominated":
+        return f"{runner.by} is better in {lock.objective} by {_gain(lock, race, runner.by, name)}"
+    if name == ruling.chosen:
+        return _why_chosen(lock, ruling.verdict)
+    for constraint in lock.constraints:
+        interval = race.limit_interval(name, constraint.limit())
+        if not constraint.limit().met(interval):
+            return f"not known whether it meets '{constraint}': {_text(interval)}"
+    if ruling.chosen is None:
+        return "no option is certified to meet every constraint, so that none can be preferred"
+    ahead = _gain(lock, race, ruling.chosen, name)
+    return f"not told from {ruling.chosen} in {lock.objective}: {ruling.chosen} gains {ahead}"
+
+
+def _why_chosen(lock: Lock, verdict: Verdict) -> str:
+    if verdict == "tie":
+        return f"tied, and {_pick(lock)}"
+    if verdict == "undecided":
+        return f"{'meets every constraint' if lock.constraints else 'is ahead'}, but is not certified to be the best"
+    return "meets every constraint, and no other that may meet them is better" if lock.constraints else "the best"
+
+
+def _gain(lock: Lock, race: Race, name: str, rival: str) -> str:
+    gain = race.advantage(name, rival)
+    if race.objective.compared_by_ratio:
+        return ends(gain.estimate, gain.low, gain.high, percent=True)
+    return with_unit(_text(gain), lock.measure(lock.objective).unit)
+
+
+def _text(interval: Interval) -> str:
+    return ends(interval.estimate, interval.low, interval.high)
+
+
+def _short(interval: Interval, bound: float, op: str) -> float:
+    """By how much at the least the bound is missed."""
+    return interval.low - bound if op == "<=" else bound - interval.high
