@@ -1,7 +1,6 @@
 """A year of flights out of New York: a model is compressed, watched, retrained and challenged.
 
-``make demo`` runs it. It writes ``out/flights/journey.html``, a record a decision, and a ledger; run
-again, it continues.
+``make demo`` runs it. It writes ``out/flights/journey.html``, records and a ledger; run again, it continues.
 """
 
 from __future__ import annotations
@@ -34,9 +33,8 @@ def main() -> None:
 
     champion = fit(known.filter(month <= 2), SEED)
     spring = known.filter(month.is_between(3, 4))
-    net = QuantizeTask(
-        model=export(champion, OUT / "champion.onnx"), data=keep(encoded(champion, spring)), label="late"
-    )
+    onnx = export(champion, OUT / "champion.onnx")
+    net = QuantizeTask(model=onnx, data=keep(encoded(champion, spring)), label="late")
     quantized = step(
         "1. Can the model be smaller, within 2 ms at p95 and half a point of accuracy?",
         "compress/quantize",
@@ -90,14 +88,13 @@ def main() -> None:
 
     with Ledger(OUT / "ledger.db") as ledger:
         policies, _, _, _, weeks, *_ = ledger.exhibits(cadence.lock)
-    story = [
-        Step("The model's size", "A net trained on January and February serves from March on.", quantized.lock),
-        Step("What watches it", f"The chosen test, `{watcher.spec}`, then read every input.", test.lock, [drift]),
-        Step("When it is retrained", "Replayed day by day, labels as they came.", cadence.lock, [weeks, policies]),
-        Step("How a challenger is judged", "Brier score a flight, September and October.", analysis.lock),
-        Step("Champion against challenger", "Judged every day by the analysis that was chosen.", answer=verdict),
-    ]
-    with Ledger(OUT / "ledger.db") as ledger:
+        story = [
+            Step("The model's size", "A net trained on January and February serves from March on.", quantized.lock),
+            Step("What watches it", f"The chosen test, `{watcher.spec}`, then read every input.", test.lock, [drift]),
+            Step("When it is retrained", "Replayed day by day, labels as they came.", cadence.lock, [weeks, policies]),
+            Step("How a challenger is judged", "Brier score a flight, September and October.", analysis.lock),
+            Step("Champion against challenger", "Judged every day by the analysis that was chosen.", answer=verdict),
+        ]
         page = write_page(journey_page(ledger, "A year of flights out of New York", story), OUT / "journey.html")
     print(f"\nThe journey, on one page: {page}\nThe records: {OUT / 'decisions'}")
 

@@ -68,9 +68,20 @@ def test_an_option_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.M
     (info / "entry_points.txt").write_text("[weigh.options]\noutsider = outsider_tests:Outsider\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     drift = catalog.choice("monitor/drift")
-    assert "outsider_tests" in catalog.options(drift)
-    assert catalog.find(drift, "outsider_tests:threshold=0.5").spec == "outsider_tests:threshold=0.5"
-    assert "outsider_tests" not in catalog.options(catalog.choice("cause/experiment"))
+    assert "outsider" in catalog.options(drift), "an entry point gives its option its own name"
+    assert catalog.find(drift, "outsider:threshold=0.5").spec == "outsider:threshold=0.5"
+    assert "outsider" not in catalog.options(catalog.choice("cause/experiment"))
+
+
+def test_an_installed_option_never_takes_the_place_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "usurper_tests.py").write_text(MINE.format(name="Usurper"))
+    info = tmp_path / "usurper-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: usurper\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[weigh.options]\nks = usurper_tests:Usurper\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UsageError, match=r"called 'ks': weigh\.monitor\.drift\.ks:\w+ and usurper_tests:Usurper"):
+        catalog.options(catalog.choice("monitor/drift"))
 
 
 def test_what_cannot_be_loaded_says_so(tmp_path: Path) -> None:

@@ -157,6 +157,10 @@ def test_functions_have_at_most_80_lines():
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_journey_is_short():
+    assert len((ROOT / "recipes" / "flights.py").read_text(encoding="utf-8").splitlines()) < 120
+
+
 def test_no_module_is_a_drawer_for_odds_and_ends():
     drawers = {"utils", "util", "common", "helpers", "misc"}
     wrong = [

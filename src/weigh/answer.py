@@ -38,7 +38,8 @@ def _chosen(lock: Lock, race: Race, chosen: str) -> str:
     what = f"Keep {chosen}, the baseline" if chosen == lock.baseline else f"Choose {chosen}"
     rivals = {name: runner for name, runner in race.runners.items() if name != chosen}
     if rivals and all(runner.state == "failed" for runner in rivals.values()):
-        return f"{what}: none of the other {len(rivals)} could be measured ({next(iter(rivals.values())).reason})."
+        why_not = "; ".join(dict.fromkeys(f"{name}: {runner.reason}" for name, runner in rivals.items()))
+        return f"{what}: nothing else could be measured ({why_not})."
     best = f"the {'lowest' if lock.measure(lock.objective).better == 'lower' else 'highest'} {lock.objective}"
     why = f"it meets every constraint{_where(lock)}, with {best}" if lock.constraints else f"it has {best}"
     return f"{what}: {why}; wrong at most {risk(lock)} of the time."

@@ -100,9 +100,15 @@ def options(of: Choice) -> dict[str, type[Option]]:
         if not module.name.startswith("_"):
             made = _option_in(importlib.import_module(f"{package.__name__}.{module.name}"), of)
             found[made.name] = made
-    for _, loaded in _installed(GROUP):
+    for name, loaded in _installed(GROUP):
         if inspect.isclass(loaded) and issubclass(loaded, of.option):
-            found[loaded.name] = loaded
+            if name in found and found[name] is not loaded:
+                both = " and ".join(f"{cls.__module__}:{cls.__qualname__}" for cls in (found[name], loaded))
+                raise UsageError(
+                    f"two options of {of.name} are called '{name}': {both}; rename the entry point, or uninstall one"
+                )
+            loaded.name = name
+            found[name] = loaded
     return dict(sorted(found.items(), key=lambda item: (item[0] != of.baseline.partition(":")[0], item[0])))
 
 

@@ -43,7 +43,7 @@ def public(where: str | Path) -> str:
     text = str(where)
     if "://" not in text:
         return text
-    return re.sub(r"([?&]password=)[^&]*", r"\1***", re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", text))
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", re.sub(r"(://[^:/@]*:)[^@]+@", r"\1***@", text))
 
 
 class Database:

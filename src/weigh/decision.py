@@ -22,6 +22,10 @@ Verdict: TypeAlias = Literal["chosen", "tie", "undecided", "none"]
 Outcome: TypeAlias = Literal["chosen", "leading", "tied", "undecided", "violates", "dominated", "failed"]
 
 
+LEFT_OUT = "beside what the intervals cover"
+"""How a decision's approximations begin where they name what a measure leaves out."""
+
+
 class OptionLock(Frozen):
     """One option as it enters the race: how it is typed, where it comes from, and its settings in full."""
 

@@ -28,7 +28,7 @@ from weigh.verdict import conclude, finalists
 class Event:
     """Something that happened in a run, for whoever shows progress."""
 
-    kind: Literal["locked", "block", "dropped", "fresh", "done"]
+    kind: Literal["locked", "block", "dropped", "back", "fresh", "done"]
     lock: Lock
     race: Race
     block: int = 0
@@ -182,6 +182,8 @@ def _race(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watcher
         feed(race, index, group)
         for name in sorted(before - set(race.live())):
             watch(Event("dropped", locked, race, index, name))
+        for name in sorted(set(race.live()) - before):
+            watch(Event("back", locked, race, index, name))
         watch(Event("block", locked, race, index))
     return rows
 

@@ -54,6 +54,8 @@ class Watch:
             self._block(event)
         elif event.kind == "dropped":
             self._dropped(event)
+        elif event.kind == "back":
+            self._say(f"{event.option} is back after {show.count(event.block + 1, 'block')}")
         elif event.kind == "fresh":
             self._fresh(event)
 
@@ -80,7 +82,9 @@ class Watch:
         failed = event.race.runners[event.option].state == "failed"
         when = f"in block {event.block + 1:,}" if failed else f"after {show.count(event.block + 1, 'block')}"
         ended = "the race ended: " if event.race.settled() and not failed else ""
-        self._say(f"{ended}dropped {event.option} {when}: {why}")
+        behind = event.race.objective.serial and not failed
+        what = f"{event.option} is behind" if behind else f"dropped {event.option}"
+        self._say(f"{ended}{what} {when}: {why}")
 
     def _fresh(self, event: Event) -> None:
         first = event.lock.blocks.race

@@ -20,7 +20,7 @@ from weigh.choice import Table as ExhibitTable
 from weigh.columns import Column, beside, exhibit, grid
 from weigh.columns import table as table
 from weigh.commands import folded, typed
-from weigh.decision import Check, Decision, Estimate, Lock, Outcome, Standing
+from weigh.decision import LEFT_OUT, Check, Decision, Estimate, Lock, Outcome, Standing
 from weigh.printable import printable
 from weigh.scale.figures import ends as ends
 from weigh.scale.figures import number as number
@@ -204,7 +204,8 @@ def answer(on: Console, made: Decision) -> None:
 def decision(on: Console, lock: Lock, made: Decision, footing: Footing, exhibits: Sequence[Exhibit] = ()) -> None:
     """A decision: the answer, what was measured, what always goes with it, why, how sure, and where it is kept."""
     answer(on, made)
-    note = f"\nWhat was measured (every interval holds at {100 - 100 * made.alpha:.4g}%, whenever one looks)"
+    note = f"\nWhat was measured (each interval by itself holds at {100 - 100 * made.alpha:.4g}%, whenever one looks; "
+    note += "none: too few blocks, or too alike)"
     parts: list[RenderableType] = [Text(note, "bold")]
     for one in measured(lock, made, on.width):
         parts += [one, Text()]
@@ -298,6 +299,6 @@ def approximations(made: Decision, every: bool = False) -> list[str]:
     served: dict[str, list[str]] = {}
     for text in made.approximations:
         name, _, method = text.partition(": ")
-        if every or "(asymptotic)" in method or method.endswith("(left out)"):
+        if every or "(asymptotic)" in method or method.startswith(LEFT_OUT):
             served.setdefault(method, []).append(name)
     return [f"{', '.join(dict.fromkeys(names))}: {method}" for method, names in served.items()]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from weigh.answer import answer, risk, why
 from weigh.confirmation import confirm
-from weigh.decision import Check, Confirmation, Decision, Estimate, Lock, Outcome, Standing
+from weigh.decision import LEFT_OUT, Check, Confirmation, Decision, Estimate, Lock, Outcome, Standing
 from weigh.evidence import Evidence, evidence_digest
 from weigh.ruling import Ruling, more_blocks, rule
 from weigh.scale.race import Race, Runner
@@ -99,5 +99,5 @@ def _approximations(lock: Lock, standings: Sequence[Standing]) -> tuple[str, ...
             if estimate.method != "exact":
                 kind = "finite-sample guarantee" if estimate.exact else "asymptotic"
                 seen[f"{name}: {estimate.method} ({kind}); assumes {estimate.assumption}"] = None
-    caveats = (f"{measure.name}: {measure.caveat} (left out)" for measure in lock.measures if measure.caveat)
+    caveats = (f"{measure.name}: {LEFT_OUT}: {measure.caveat}" for measure in lock.measures if measure.caveat)
     return (*seen, *caveats)

@@ -174,7 +174,7 @@ def test_one_option_and_exact_measures_only(tmp_path: Path):
 def test_ends_that_are_not_known_are_said_and_drawn(tmp_path: Path):
     ledger, decision = judged(tmp_path, {"a": (2, 0.8, 9), "b": (9, 0.8, 8)}, blocks={"race": 3, "fresh": 0})
     assert decision.standing("a").measured["latency"].high is None
-    assert "(no interval yet)" in shown(ledger, decision)
+    assert "(no interval)" in shown(ledger, decision)
 
 
 HOSTILE = "<script>alert(1)</script>:x='\"><img src=x onerror=alert(2)>&amp;$x^2$"

@@ -42,9 +42,9 @@ def command(choice: str, wanted: tuple[str, ...], as_json: bool) -> None:
         show.put(console, _block(fact, fact["option"] == made.baseline.partition(":")[0]))
     console.print()
     able = sum(not fact["missing"] for fact in facts)
-    console.print(
-        f"{able} of {len(facts)} can run here. Race them: weigh decide {made.name} FIELD=VALUE ... (or --toy)"
-    )
+    chosen = "".join(f" --option {text}" for text in wanted)
+    console.print(f"{able} of {len(facts)} can run here. Race them: weigh decide {made.name} --toy{chosen}")
+    console.print("(or FIELD=VALUE words of your own in place of --toy)")
 
 
 def _try(choice: str, wanted: Sequence[str]) -> None:

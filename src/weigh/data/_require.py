@@ -60,7 +60,7 @@ def _need_types(frame: pl.LazyFrame, numeric: Iterable[str], times: Iterable[str
         if not (schema[name].is_numeric() or schema[name] in (pl.Boolean, pl.Null)):
             raise DataError(
                 f"You gave {name!r} as a number, but it is {schema[name]}{_text_at(frame, name)}: convert it "
-                f'(frame.with_columns(pl.col("{name}").cast(float))), or name it among the categories.'
+                f'(frame.with_columns(pl.col("{name}").cast(float))), or leave it out.'
             )
     for name in times:
         if not (schema[name] == pl.Date or isinstance(schema[name], pl.Datetime)):

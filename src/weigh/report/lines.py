@@ -158,8 +158,8 @@ def _levels(sheet: Sheet, axes: Axes, low: float, high: float) -> None:
         sheet.axes.axhline(axes.bound.value, color=colour("violates"), linewidth=1.4)
     if axes.level is not None:
         sheet.axes.axhline(axes.level, color=colour("ink"), linewidth=1)
-        right, y = sheet.place(sheet.axes.get_xlim()[1], axes.level)
-        sheet.write(right, y - 4, axes.level_text, size=FONT - 1, ha="right")
+        left, y = sheet.place(sheet.axes.get_xlim()[0], axes.level)
+        sheet.write(left + 2, y - 4, axes.level_text, size=FONT - 1)
 
 
 def _x_axis(sheet: Sheet, traces: Sequence[Trace], axes: Axes) -> None:
@@ -175,7 +175,11 @@ def _x_axis(sheet: Sheet, traces: Sequence[Trace], axes: Axes) -> None:
         sheet.numbers("x", left / 1.05, right * 1.05 if right > left else left * 2, "log", 5)
     else:
         pad = (right - left) * 0.02 or 0.5
-        sheet.numbers("x", left - pad, right + pad, "linear", 4 if sheet.width == NARROW else 8)
+        count = 4 if sheet.width == NARROW else 8
+        sheet.numbers("x", left - pad, right + pad, "linear", count)
+        if places and all(x == int(x) for x in places) and right - left <= count:
+            each = [float(x) for x in range(int(left), int(right) + 1)]
+            sheet.ticks("x", each, mark_labels(each))
     sheet.axes.xaxis.grid(False)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from weigh.choice import Measure
 from weigh.decision import Decision, Estimate, Lock, Standing
 from weigh.report.history import head, palette
+from weigh.scale.figures import number as number_text
 from weigh.show import interval, known, left, ordered
 
 
@@ -164,7 +165,9 @@ def _beside(name: str, measure: Measure, raced: Estimate, fresh: Estimate) -> Ag
     apart = ""
     if raced.estimate is not None and fresh.estimate is not None:
         gap = fresh.estimate - raced.estimate
+        if abs(gap) <= 1e-9 * max(abs(fresh.estimate), abs(raced.estimate)):
+            gap = 0.0
         better = "no change" if gap == 0 else "better" if (gap < 0) == (measure.better == "lower") else "worse"
         sign = "+" if gap > 0 else ""
-        apart = better if gap == 0 else f"{sign}{gap:.2g} ({better})"
+        apart = better if gap == 0 else f"{sign}{number_text(float(f'{gap:.2g}'))} ({better})"
     return Again(name, head(measure), interval(known(measure, raced)), interval(known(measure, fresh)), apart)

@@ -65,6 +65,11 @@ class View:
     verify: str
     settings: tuple[tuple[str, str], ...]
 
+    @property
+    def serial(self) -> bool:
+        """Whether the objective is a series over time, in which what is behind may come back."""
+        return self.lock.measure(self.lock.objective).serial
+
 
 def view(ledger: Ledger, digest: str, key: str = "d") -> View:
     """Everything that a page says of the decision under a lock.

@@ -30,14 +30,14 @@ def ends(middle: float | None, low: float | None, high: float | None, percent: b
     >>> ends(0.94213, 0.9351, 0.9492), ends(0.12, 0.03, None, percent=True)
     ('0.942 [0.935, 0.949]', '12% [3%, ?]')
     >>> ends(0.16861, 0.02, 0.39), ends(0.16861, None, None), ends(0.0223, 0.0223, 0.0223)
-    ('0.169 [0.020, 0.390]', '0.169 (no interval yet)', '0.0223')
+    ('0.169 [0.020, 0.390]', '0.169 (no interval)', '0.0223')
     >>> ends(0.0124, 0.0122, 0.0653), ends(-0.00006, -0.0176, 0.0177)
     ('0.0124 [0.0122, 0.0653]', '-0.00006 [-0.01760, 0.01770]')
     """
     factor, sign = (100.0, "%") if percent else (1.0, "")
     middle, low, high = (None if x is None or not math.isfinite(x) else x * factor for x in (middle, low, high))
     if low is None and high is None:
-        return "not known" if middle is None else f"{_rounded(middle)}{sign} (no interval yet)"
+        return "not known" if middle is None else f"{_rounded(middle)}{sign} (no interval)"
     if low == high:
         return number(middle) + sign
     text, first, last = _aligned(middle, low, high)

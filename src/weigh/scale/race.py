@@ -124,7 +124,8 @@ class Race:
         """
         dropped = {name: (runner.state, runner.block) for name, runner in self.runners.items() if self._on_trial(name)}
         for name in dropped:
-            self.runners[name].state = "live"
+            runner = self.runners[name]
+            runner.state, runner.block, runner.by, runner.limit = "live", None, "", None
         return dropped
 
     def _on_trial(self, name: str) -> bool:

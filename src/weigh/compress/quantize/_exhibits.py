@@ -48,7 +48,8 @@ def _more_rounds(bench: QuantizeBench, subjects: Mapping[str, Subject]) -> None:
 def _table(bench: QuantizeBench, subjects: Mapping[str, Subject], base: str) -> Table:
     import numpy as np
 
-    feed = bench.rows.take(np.arange(min(ROWS, len(bench.rows))))
+    some = np.random.default_rng(0).choice(len(bench.rows), min(ROWS, len(bench.rows)), replace=False)
+    feed = bench.rows.take(np.sort(some))
     original = bench.reader.answers(bench.original.answer(feed))
     left_out = bench.split.left_out
     rows = []
@@ -97,8 +98,8 @@ def _ratio(subject: Subject, base: Subject) -> tuple[tuple[float, float | None, 
     mine, theirs = ([statistics.median(one.times[index]) for index in both] for one in (subject, base))
     sequence.update(paired_ratios(mine, theirs))
     now = sequence.interval()
-    ends = [round(end, 3) if math.isfinite(end) and end > 0 else None for end in (now.low, now.high)]
-    return (round(now.estimate, 3), ends[0], ends[1]), len(both)
+    ends = [end if math.isfinite(end) and end > 0 else None for end in (now.low, now.high)]
+    return (now.estimate, ends[0], ends[1]), len(both)
 
 
 def _curves(subjects: Mapping[str, Subject]) -> Curves:

@@ -90,7 +90,7 @@ def cut_rows(rows: int, task: QuantizeTask) -> tuple[NDArray[np.intp], Blocks]:
 
     held = round(rows * task.held_back)
     race = min(task.rounds, rows - held)
-    fresh = min(held, max(20, race // 4))
+    fresh = min(held, max(20, race // 2))
     first = np.linspace(0, rows - held, race + 1).round().astype(np.intp)
     last = np.linspace(rows - held, rows, fresh + 1).round().astype(np.intp)[1:]
     return np.concatenate([first, last]), Blocks(race=race, fresh=fresh, population=rows if task.finite else None)
