@@ -11,7 +11,7 @@ import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -279,8 +279,3 @@ def unlock_option(of: Choice, locked: OptionLock) -> Option:
     """The option again, from its lock."""
     cls = load(of, locked.source)
     return cls.model_validate(locked.settings)
-
-
-def runnable(all_options: Iterable[Option]) -> dict[str, list[str]]:
-    """Reasons by option spec why it cannot run here; an option that can run has none."""
-    return {option.spec: option.needs.missing() for option in all_options}
