@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weigh.choice import Bench as Bench
+    from weigh.choice import Block as Block
+    from weigh.choice import Blocks as Blocks
+    from weigh.choice import Choice as Choice
+    from weigh.choice import Measure as Measure
+    from weigh.choice import Needs as Needs
+    from weigh.choice import Option as Option
+    from weigh.choice import Task as Task
+    from weigh.choice import Unfit as Unfit
+    from weigh.choice import UsageError as UsageError
+    from weigh.decision import Constraint as Constraint
+    from weigh.decision import Decision as Decision
+    from weigh.decision import Lock as Lock
+    from weigh.decision import judge as judge
+    from weigh.evidence import Evidence as Evidence
+    from weigh.flow import decide as decide
+    from weigh.ledger import Ledger as Ledger
 
 _PUBLIC = {
     "Bench": "weigh.choice",

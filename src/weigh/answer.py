@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from weigh.decision import Lock, Verdict
 from weigh.ruling import Ruling, blocks_left
@@ -18,23 +18,24 @@ def answer(lock: Lock, race: Race, ruling: Ruling, more: int | None) -> str:
     if ruling.verdict == "none":
         return _nothing(lock, race)
     if ruling.verdict == "chosen":
-        return _chosen(lock, race, str(ruling.chosen))
+        return _chosen(lock, race, ruling)
     if ruling.verdict == "tie":
-        return _tie(lock, race, str(ruling.chosen), ruling.tied)
+        return _tie(lock, race, ruling)
     if race.without_baseline():
         reason = race.runners[lock.baseline].reason
         return f"Nothing can be decided: constraints refer to {lock.baseline}, which could not be measured ({reason})."
     settle = _settle(lock, race, more)
     if ruling.chosen is None:
         what = "no option is certified to meet every constraint"
-        return f"Not enough evidence: {what} at a risk of {risk(lock)}.{settle}"
-    known = f"meets every constraint{_where(lock)} (wrong at most {risk(lock)} of the time)"
+        return f"Not enough evidence: {what} at a risk of {risk(lock, race, ruling)}.{settle}"
+    known = f"meets every constraint{_where(lock)} (wrong at most {risk(lock, race, ruling)} of the time)"
     lead = known if lock.constraints else f"is ahead in {lock.objective}"
     rest = ", ".join(ruling.rivals)
     return f"Not enough evidence for the best: {ruling.chosen} {lead}, but {rest} may be better.{settle}"
 
 
-def _chosen(lock: Lock, race: Race, chosen: str) -> str:
+def _chosen(lock: Lock, race: Race, ruling: Ruling) -> str:
+    chosen = ruling.chosen
     what = f"Keep {chosen}, the baseline" if chosen == lock.baseline else f"Choose {chosen}"
     rivals = {name: runner for name, runner in race.runners.items() if name != chosen}
     if rivals and all(runner.state == "failed" for runner in rivals.values()):
@@ -42,7 +43,7 @@ def _chosen(lock: Lock, race: Race, chosen: str) -> str:
         return f"{what}: nothing else could be measured ({why_not})."
     best = f"the {'lowest' if lock.measure(lock.objective).better == 'lower' else 'highest'} {lock.objective}"
     why = f"it meets every constraint{_where(lock)}, with {best}" if lock.constraints else f"it has {best}"
-    return f"{what}: {why}; wrong at most {risk(lock)} of the time."
+    return f"{what}: {why}; wrong at most {risk(lock, race, ruling)} of the time."
 
 
 def _where(lock: Lock) -> str:
@@ -51,11 +52,19 @@ def _where(lock: Lock) -> str:
     return f" on these {lock.blocks.population:,} rows" if lock.blocks.population and bounded else ""
 
 
-def risk(lock: Lock) -> str:
+def risk(lock: Lock, race: Race, ruling: Ruling) -> str:
     """The error rate, with 'about' where a bound that decides is asymptotic."""
-    decisive = {lock.objective, *(constraint.measure for constraint in lock.constraints)}
-    about = any(lock.measure(name).serial for name in decisive)
+    about = not all(interval.exact for interval in _deciding(race, ruling))
     return f"{'about ' if about else ''}{100 * lock.alpha:.3g}%"
+
+
+def _deciding(race: Race, ruling: Ruling) -> Iterator[Interval]:
+    """The bounds that a verdict rests on: of limits, and of the lead over every other option."""
+    taken = {*ruling.tied, *([ruling.chosen] if ruling.chosen else race.live())}
+    for name in sorted(taken):
+        yield from (race.limit_interval(name, limit) for limit in race.limits)
+        others = (other for other, runner in race.runners.items() if other != name and runner.blocks)
+        yield from (race.advantage(name, other) for other in others if race.runners[name].blocks)
 
 
 def _settle(lock: Lock, race: Race, more: int | None) -> str:
@@ -69,14 +78,15 @@ def _settle(lock: Lock, race: Race, more: int | None) -> str:
     return f" About {more:,} more blocks would settle it; {have}."
 
 
-def _tie(lock: Lock, race: Race, chosen: str, tied: Sequence[str]) -> str:
-    names = ", ".join([chosen, *(name for name in tied if name != chosen)])
+def _tie(lock: Lock, race: Race, ruling: Ruling) -> str:
+    chosen, tied = ruling.chosen, ruling.tied
+    names = ", ".join([str(chosen), *(name for name in tied if name != chosen)])
     if race.equivalent(tied):
         within = f"{100 * lock.epsilon:.3g}%" if race.objective.compared_by_ratio else f"{lock.epsilon:g}"
         what = f"are within {within} of each other in {lock.objective}"
     else:
         what = f"are not told apart in {lock.objective} by all blocks of the task, and the best is among them"
-    return f"Tie: {names} {what}, wrong at most {risk(lock)} of the time; take {chosen}, {_pick(lock)}."
+    return f"Tie: {names} {what}, wrong at most {risk(lock, race, ruling)} of the time; take {chosen}, {_pick(lock)}."
 
 
 def _pick(lock: Lock) -> str:

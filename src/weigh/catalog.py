@@ -39,7 +39,9 @@ def choices() -> dict[str, Choice]:
                 made = _choice_in(importlib.import_module(module.name))
                 found[made.name] = made
     for _, loaded in _installed("weigh.choices"):
-        if inspect.isclass(loaded) and issubclass(loaded, Choice) and not inspect.isabstract(loaded):
+        if _finished(loaded, Choice):
+            if loaded.name in found:
+                raise UsageError(f"two choices are called '{loaded.name}', one of {loaded.__module__}: uninstall one")
             found[loaded.name] = loaded()
     return found
 
@@ -61,9 +63,9 @@ def choice(name: str) -> Choice:
     """The choice of that name (``area/choice``, or ``module:Class`` for one from outside)."""
     if ":" in name:
         found = _attribute(name)
-        if not (inspect.isclass(found) and issubclass(found, Choice) and not inspect.isabstract(found)):
+        if not _finished(found, Choice):
             raise UsageError(f"{name} is no choice: give the module:Class of a class that finalises weigh.Choice")
-        return found()
+        return _made(found)
     folder = "weigh." + name.replace("/", ".")
     if re.fullmatch(r"[a-z]+/[a-z][a-z0-9_]*", name) and name.partition("/")[0] in AREAS and _exists(folder):
         return _choice_in(importlib.import_module(folder))
@@ -82,13 +84,8 @@ def _exists(module: str) -> bool:
 
 def _choice_in(module: ModuleType) -> Choice:
     for value in vars(module).values():
-        if (
-            inspect.isclass(value)
-            and issubclass(value, Choice)
-            and not inspect.isabstract(value)
-            and value.__module__ == module.__name__
-        ):
-            return value()
+        if _finished(value, Choice) and value.__module__ == module.__name__:
+            return _made(value)
     raise TypeError(f"{module.__name__} holds no Choice")
 
 
@@ -101,7 +98,7 @@ def options(of: Choice) -> dict[str, type[Option]]:
             made = _option_in(importlib.import_module(f"{package.__name__}.{module.name}"), of)
             found[made.name] = made
     for name, loaded in _installed(GROUP):
-        if inspect.isclass(loaded) and issubclass(loaded, of.option):
+        if _finished(loaded, of.option):
             if name in found and found[name] is not loaded:
                 both = " and ".join(f"{cls.__module__}:{cls.__qualname__}" for cls in (found[name], loaded))
                 raise UsageError(
@@ -112,15 +109,20 @@ def options(of: Choice) -> dict[str, type[Option]]:
     return dict(sorted(found.items(), key=lambda item: (item[0] != of.baseline.partition(":")[0], item[0])))
 
 
+def _finished(value: Any, base: type[Any]) -> bool:
+    """Whether it is a class that finalises `base`."""
+    return inspect.isclass(value) and issubclass(value, base) and not inspect.isabstract(value)
+
+
+def _made(finished: type[Choice]) -> Choice:
+    return finished()
+
+
 def _option_in(module: ModuleType, of: Choice) -> type[Option]:
     for value in vars(module).values():
-        if (
-            inspect.isclass(value)
-            and issubclass(value, of.option)
-            and not inspect.isabstract(value)
-            and value.__module__ == module.__name__
-        ):
-            return value
+        if _finished(value, of.option) and value.__module__ == module.__name__:
+            found: type[Option] = value
+            return found
     raise UsageError(
         f"{module.__file__} holds no option of {of.name}: define a class that finalises {of.option.__name__} "
         f"(from {of.option.__module__}); `weigh new {of.name} NAME` writes one to start from"
@@ -138,8 +140,8 @@ def load(of: Choice, head: str) -> type[Option]:
     if head.endswith(".py"):
         return _option_in(_from_file(Path(head)), of)
     if ":" in head:
-        made = _attribute(head)
-        if not (inspect.isclass(made) and issubclass(made, of.option)):
+        made: type[Option] = _attribute(head)
+        if not _finished(made, of.option):
             raise UsageError(f"{head} is no option of {of.name}: it does not finalise {of.option.__name__}")
         return made
     known = options(of)
@@ -245,16 +247,14 @@ def lock_option(of: Choice, option: Option) -> OptionLock:
             f"option {cls.__name__} is defined in the script that runs; "
             "move it to a file of its own and pass './file.py'"
         )
-    settings = option.model_dump(mode="json")
-    if (
-        importlib.util.find_spec(cls.__module__) is not None
-        and getattr(module, "__spec__", None) is not None
-        and _importable(cls)
-    ):
-        return OptionLock(spec=option.spec, source=f"{cls.__module__}:{cls.__qualname__}", settings=settings)
-    path = Path(inspect.getfile(cls)).resolve()
-    code = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
-    return OptionLock(spec=option.spec, source=f"{path}:{cls.__qualname__}", settings=settings, code=code)
+    place, code = cls.__module__, ""
+    if getattr(module, "__spec__", None) is None or not _importable(cls):
+        path = Path(inspect.getfile(cls)).resolve()
+        place, code = str(path), "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    return OptionLock(
+        spec=option.spec, source=f"{place}:{cls.__qualname__}", settings=option.model_dump(mode="json"), code=code,
+        missing=tuple(option.needs.missing()),
+    )  # fmt: skip
 
 
 def _importable(cls: type) -> bool:

@@ -13,6 +13,7 @@ from pydantic import Field
 from weigh.choice import Blocks, Frozen, Measure, UsageError, unknown
 from weigh.constraint import Constraint as Constraint
 from weigh.evidence import Evidence
+from weigh.limits import Limits
 from weigh.scale.figures import ends
 from weigh.scale.gauge import Gauge
 from weigh.scale.interval import Interval
@@ -33,6 +34,7 @@ class OptionLock(Frozen):
     source: str = Field(description="module:Class, or file.py:Class")
     settings: dict[str, Any]
     code: str = Field("", description="hash of the file, for an option from outside")
+    missing: tuple[str, ...] = Field((), description="why it could not run where it was asked")
 
 
 class Budget(Frozen):
@@ -82,6 +84,7 @@ class Lock(Frozen):
     seed: int
     blocks: Blocks
     budget: Budget = Budget()
+    limits: Limits = Limits()
     assumptions: dict[str, str] = {}
     weigh: str
 

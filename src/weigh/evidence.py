@@ -48,7 +48,7 @@ class Evidence(Frozen):
     status: Status = "measured"
     reason: str = ""
     seconds: float = Field(0.0, ge=0)
-    memory_mb: float = Field(0.0, ge=0, description="resident memory of the worker after the trial")
+    memory_mb: float = Field(0.0, ge=0, description="most resident memory of the worker and of all that it started")
     where: Where
     at: str = Field(description="UTC time, ISO 8601")
 

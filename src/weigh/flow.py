@@ -126,6 +126,7 @@ def lock(made: Choice, question: Question, task: Task, options: Sequence[Option]
         seed=question.seed,
         blocks=runner.open(question.choice, fields, question.seed),
         budget=budget_of(question),
+        limits=question.limits,
         assumptions=dict(made.assumptions),
         weigh=importlib.metadata.version("weigh"),
     )

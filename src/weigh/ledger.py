@@ -80,7 +80,10 @@ class Ledger:
             Edited: it does not match its digest.
         """
         rows = self._sealed("weigh_lock", "digest LIKE :start ESCAPE '!'", start=_start(digest))
-        if len(rows) != 1:
+        if len(rows) > 1:
+            found = ", ".join(str(row["digest"])[7:19] for row in rows)
+            raise LedgerError(f"{len(rows)} locks in {self.where} start with '{digest}': {found}; type more of it")
+        if not rows:
             known = [str(row["digest"]) for row in self._base.rows("SELECT digest FROM weigh_lock")]
             raise LedgerError(unknown("lock", digest, [name[7:19] for name in known], f"in {self.where}"))
         return self._made(Lock, rows[0], f"the lock {rows[0]['digest'][7:19]}")
@@ -182,6 +185,11 @@ class Ledger:
     def save_record(self, lock: str, path: str, digest: str) -> None:
         """Keep where the record of a decision was written, and its digest."""
         self._add("weigh_record", [{"lock": lock, "path": path, "digest": digest, "at": _now()}])
+
+    def record(self, lock: str) -> str:
+        """The path of the record of the decision under a lock, the latest of several; empty where none was written."""
+        rows = self._base.rows("SELECT path FROM weigh_record WHERE lock = :lock ORDER BY at", lock=lock)
+        return str(rows[-1]["path"]) if rows else ""
 
     def records(self, lock: str) -> dict[str, str]:
         """The records of the decision under a lock: path -> digest of the text."""

@@ -242,6 +242,7 @@ def command(lock: Lock, ledger: str = DEFAULT, records: str | None = "decisions"
     words += ["--objective", lock.objective, "--epsilon", repr(lock.epsilon), "--alpha", repr(lock.alpha)]
     words += ["--seed", str(lock.seed)]
     words += ["--budget", str(lock.budget)] if str(lock.budget) else []
+    words += ["--limit", str(lock.limits)] if str(lock.limits) else []
     words += ["--ledger", ledger] if ledger != DEFAULT else []
     words += ["--no-record"] if records is None else ["--records", records] if records != "decisions" else []
     return shlex.join(words)

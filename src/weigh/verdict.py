@@ -27,7 +27,7 @@ def conclude(lock: Lock, race: Race, rows: Sequence[Evidence]) -> Decision:
         chosen=ruling.chosen,
         tied=tuple(ruling.tied),
         answer=answer(lock, race, ruling, more) + _but(confirmation),
-        confidence=f"wrong at most {risk(lock)} of the time" if ruling.verdict in ("chosen", "tie") else "not decided",
+        confidence=_confidence(lock, race, ruling),
         alpha=lock.alpha,
         objective=lock.objective,
         constraints=tuple(str(constraint) for constraint in lock.constraints),
@@ -42,6 +42,12 @@ def conclude(lock: Lock, race: Race, rows: Sequence[Evidence]) -> Decision:
         evidence=evidence_digest(list(rows)),
         rows=len(rows),
     )
+
+
+def _confidence(lock: Lock, race: Race, ruling: Ruling) -> str:
+    if ruling.verdict not in ("chosen", "tie"):
+        return "not decided"
+    return f"wrong at most {risk(lock, race, ruling)} of the time"
 
 
 def _but(confirmation: Confirmation) -> str:

@@ -141,8 +141,7 @@ def _show(made: Decision, ledger: str, again: str, toy: bool, as_json: bool) -> 
 
     with Ledger(ledger) as book:
         lock = book.lock(made.lock)
-        record = next((row["record"] for row in book.decisions() if row["lock"] == made.lock), "")
-        exhibits = book.exhibits(made.lock)
+        record, exhibits = book.record(made.lock), book.exhibits(made.lock)
     if as_json:
         click.echo(answer(made, ledger, record, again).model_dump_json(indent=2))
         return

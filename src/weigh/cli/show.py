@@ -18,18 +18,15 @@ def command(id: str | None, ledger: str, as_json: bool) -> None:
     from weigh import show
 
     with existing(ledger) as book:
-        kept = book.decisions()
-        if id is not None:
-            lock, made = taken(book, id)
-            exhibits = book.exhibits(lock.digest())
-    if id is None:
-        _list(kept, ledger, as_json)
-        return
+        if id is None:
+            _list(book.decisions(), ledger, as_json)
+            return
+        lock, made = taken(book, id)
+        record, exhibits = book.record(lock.digest()), book.exhibits(lock.digest())
     from weigh.commands import folder
     from weigh.ledger import public
     from weigh.record import command as again
 
-    record = next((row["record"] for row in kept if row["lock"] == lock.digest()), "")
     line = again(lock, public(ledger), str(Path(record).parent) if record else None)
     if as_json:
         from weigh.cli._answer import answer

@@ -86,10 +86,9 @@ def view(ledger: Ledger, digest: str, key: str = "d") -> View:
             f"nothing is decided under lock {whole[7:19]} yet, so there is nothing to report; "
             f"finish the run first: {command(lock, ledger.where)}"
         )
-    record = next((row["record"] for row in ledger.decisions() if row["lock"] == whole), "")
     rows = ledger.evidence(whole)
     with drawing():
-        return _view(lock, made, rows, ledger.exhibits(whole), key, ledger.where, record)
+        return _view(lock, made, rows, ledger.exhibits(whole), key, ledger.where, ledger.record(whole))
 
 
 def shown(
