@@ -88,6 +88,11 @@ def test_a_decision_is_kept_with_its_exhibits(where: str) -> None:
         assert [exhibit.title for exhibit in ledger.exhibits(decision.lock)] == ["Coins"]
         assert [shown["answer"] for shown in ledger.decisions()] == [decision.answer]
         rows = list(ledger.export())
+        ledger.save_lock(ledger.lock(decision.lock).model_copy(update={"seed": 9}))
+        with pytest.raises(LedgerError, match="2 locks in .* start with '': .*; type more of it"):
+            ledger.lock("")
+        with pytest.raises(LedgerError, match="there is no lock 'zz'"):
+            ledger.lock("zz")
     assert all(isinstance(row["body"], dict) for row in rows if "body" in row)
     tables = [row["table"] for row in rows]
     assert tables.count("weigh_lock") == tables.count("weigh_decision") == 1
@@ -199,6 +204,7 @@ def test_a_ledger_of_the_version_before_is_brought_up_to_date(where: str) -> Non
     with Ledger(where, readonly=True) as ledger:
         assert ledger.evidence("sha256:abc") == [row(0)]
         assert ledger.records("sha256:abc") == {"r.md": "e"} and ledger.records("sha256:def") == {}
+        assert ledger.record("sha256:abc") == "r.md" and ledger.record("sha256:def") == ""
         assert len(ledger.decisions()) == 2
 
 
