@@ -89,7 +89,7 @@ def test_a_decision_is_kept_with_its_exhibits(where: str) -> None:
         assert [shown["answer"] for shown in ledger.decisions()] == [decision.answer]
         rows = list(ledger.export())
         ledger.save_lock(ledger.lock(decision.lock).model_copy(update={"seed": 9}))
-        with pytest.raises(LedgerError, match="2 locks in .* start with '': .*; type more of it"):
+        with pytest.raises(LedgerError, match=r"2 locks in .* start with '': .*; type more of it"):
             ledger.lock("")
         with pytest.raises(LedgerError, match="there is no lock 'zz'"):
             ledger.lock("zz")

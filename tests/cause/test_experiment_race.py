@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from weigh import catalog
 from weigh.cause.experiment import Analysis, Experiment, Experiments, ExperimentTask, Readings
-from weigh.cause.experiment._exhibits import bounds
 from weigh.choice import Block, Curves, Table, UsageError
 from weigh.data import DataError
 from weigh.decision import Decision
@@ -127,13 +126,6 @@ def test_nobody_is_shown_daily_looks_at_units_with_rows_on_several_days(tmp_path
     task = ExperimentTask(history=path, metric="m", unit="u", time="d", days=2, effect=1.0)
     summary, power, _ = Experiment().open(task, 0).exhibits({"welch": catalog.find(Experiment(), "welch")})
     assert not any("daily" in column for column in summary.columns) and power.lines
-
-
-@pytest.mark.parametrize("count", [0, 1, 37, 100])
-def test_shares_have_the_interval_of_statsmodels(count):
-    from statsmodels.stats.proportion import proportion_confint
-
-    assert bounds(count, 100) == pytest.approx(proportion_confint(count, 100, method="wilson"), abs=1e-6)
 
 
 # what is refused

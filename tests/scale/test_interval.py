@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weigh.scale.interval import Interval, Sequence, nested
+from weigh.scale.interval import Interval, Sequence, nested, wilson
 from weigh.scale.mean import MeanSequence
 from weigh.scale.quantile import QuantileSequence
 from weigh.scale.ratio import RatioSequence
@@ -119,3 +119,12 @@ def test_nested_never_widens_and_never_crosses(a: float, b: float, c: float, d: 
     low, high = min(a, b), max(a, b)
     new_low, new_high = nested(low, high, c, d)
     assert low <= new_low <= new_high <= high
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+@pytest.mark.parametrize("count", [0, 1, 37, 100])
+def test_shares_have_the_interval_of_statsmodels(count: int, alpha: float) -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
+    truth = proportion_confint(count, 100, alpha, method="wilson")
+    assert wilson(count, 100, alpha) == pytest.approx(truth, abs=1e-6)

@@ -3,6 +3,7 @@
 import abc
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -110,6 +111,20 @@ def checked_bounds(low: float, high: float, finite: bool = True) -> tuple[float,
         kind = "finite range" if finite else "range"
         raise ValueError(f"[low, high] = [{low!r}, {high!r}] is no {kind}; give bounds that every value must satisfy")
     return float(low), float(high)
+
+
+def wilson(count: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
+    """The Wilson score interval of a share: `count` of `n`, asymptotic, and in `[0, 1]`.
+
+    Source: Wilson, Journal of the American Statistical Association 22, 1927.
+
+    >>> [round(bound, 4) for bound in wilson(5, 100)]
+    [0.0215, 0.1118]
+    """
+    z = NormalDist().inv_cdf(1.0 - alpha / 2.0)
+    middle = (count + z * z / 2) / (n + z * z)
+    half = z * math.sqrt(count * (n - count) / n + z * z / 4) / (n + z * z)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def nested(low: float, high: float, new_low: float, new_high: float) -> tuple[float, float]:

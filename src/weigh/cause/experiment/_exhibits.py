@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weigh.cause.experiment._bench import EACH, Replay, stopped
 from weigh.choice import Curves, Exhibit, Line, Table
 from weigh.scale.figures import number
+from weigh.scale.interval import wilson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -224,22 +224,11 @@ def _looks(bench: Replay) -> str:
 
 
 def _line(name: str, x: Sequence[float], found: Sequence[int], n: int) -> Line:
-    low, high = zip(*(bounds(count, n) for count in found))
+    low, high = zip(*(wilson(count, n) for count in found))
     return Line(name=name, x=tuple(x), y=tuple(count / n for count in found), low=low, high=high)
 
 
 def share(count: int, n: int) -> str:
     """A share in percent with its interval, as text."""
-    low, high = bounds(count, n)
+    low, high = wilson(count, n)
     return f"{count / n:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def bounds(count: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """The Wilson interval of a share, at 95 % by default.
-
-    >>> [round(bound, 4) for bound in bounds(5, 100)]
-    [0.0215, 0.1118]
-    """
-    middle = (count + z * z / 2) / (n + z * z)
-    half = z * math.sqrt(count * (n - count) / n + z * z / 4) / (n + z * z)
-    return max(0.0, middle - half), min(1.0, middle + half)

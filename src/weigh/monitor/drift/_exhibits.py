@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weigh.choice import Curves, Exhibit, Line, Table
 from weigh.monitor.drift._bench import Case, DriftBench, Ready
 from weigh.monitor.drift._levels import Level, future_rate, scores_of
+from weigh.scale.interval import wilson
 
 if TYPE_CHECKING:
     from weigh.monitor.drift._sample import Floats, Sample
@@ -161,11 +162,8 @@ def share(alarms: Sequence[bool]) -> str:
     >>> share([True, False, False, True])
     '0.50 [0.15, 0.85]'
     """
-    n, z = len(alarms), 1.959964
-    rate = sum(alarms) / n
-    middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    return f"{rate:.2f} [{max(middle - half, 0.0):.2f}, {min(middle + half, 1.0):.2f}]"
+    low, high = wilson(sum(alarms), len(alarms))
+    return f"{sum(alarms) / len(alarms):.2f} [{low:.2f}, {high:.2f}]"
 
 
 def own_curves(bench: DriftBench, subjects: Mapping[str, Ready]) -> Curves:
