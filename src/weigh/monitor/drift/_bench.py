@@ -143,7 +143,7 @@ class DriftBench(Bench):
         """A window without drift."""
         split = int(rng.integers(len(self.splits)))
         parts = self.splits[split].parts
-        place = int(rng.integers(sum(map(len, parts)))) if self.splits[split].whole else -1
+        place = int(rng.integers(self.windows(split))) if self.splits[split].whole else -1
         if place < 0:
             part = int(rng.integers(len(parts)))
             rows = self.splits[split].draw(part, rng)
@@ -158,11 +158,15 @@ class DriftBench(Bench):
         case = self.quiet(rng)
         return Case(case.split, case.part, self.planter.plant(case.window, kind, rng))
 
+    def windows(self, split: int) -> int:
+        """How many quiet windows set the thresholds of a split."""
+        one = self.splits[split]
+        return sum(map(len, one.parts)) if one.whole else self.task.calibration
+
     def quiet_windows(self, split: int, part: int) -> Iterable[Sample]:
         """The windows of a part that set the thresholds of the others: the same for every test."""
-        columns, one = len(self.history.names), self.splits[split]
-        windows = sum(map(len, one.parts)) if one.whole else self.task.calibration
-        if windows * len(self.splits) * self.task.window * columns * 8 > HELD_BYTES:
+        numbers = self.windows(split) * self.task.window * len(self.history.names)
+        if numbers * len(self.splits) * 8 > HELD_BYTES:
             return self._drawn(split, part)
         if (split, part) not in self._held:
             self._held[split, part] = list(self._drawn(split, part))

@@ -119,14 +119,12 @@ def _gauge(bench: DriftBench, test: DriftTest) -> Gauge:
     whole = np.ndim(test.score(state, reference)) > 0 or count == 1
     reads: list[slice | int] = [slice(None)] if whole else list(range(count))
     states = [state] if whole else [test.fit(reference.column(place)) for place in range(count)]
-    if test.threshold is not None:
-        return Gauge(test, states, reads, Level.given(test.threshold))
-    quiet = [
-        _scores(test, states, reads, one)
-        for part in range(len(bench.splits[0].parts))
-        for one in bench.quiet_windows(0, part)
-    ]
-    return Gauge(test, states, reads, Level.calibrated(np.stack(quiet), bench.task.false_alarm, centred=not whole))
+
+    def quiet() -> Floats:
+        windows = (one for part in range(len(bench.splits[0].parts)) for one in bench.quiet_windows(0, part))
+        return np.stack([_scores(test, states, reads, one) for one in windows])
+
+    return Gauge(test, states, reads, Level.of(test, quiet, bench.task.false_alarm, centred=not whole))
 
 
 def _months(made: History, until: str) -> tuple[Any, dict[str, Ints]]:
@@ -171,10 +169,9 @@ def _month(gauge: Gauge, watched: History, made: History, rows: Ints, window: in
 def _note(bench: DriftBench, test: DriftTest, until: str, small: Sequence[str], unread: Sequence[str]) -> str:
     level = "the test's own threshold"
     if test.threshold is None:
-        windows = sum(map(len, bench.splits[0].parts)) if bench.splits[0].whole else bench.task.calibration
         level = (
-            f"what {bench.task.false_alarm:.0%} of windows from before {until} exceed in any column ({windows:,} "
-            f"windows of {bench.task.window:,} rows)"
+            f"what {bench.task.false_alarm:.0%} of windows from before {until} exceed in any column "
+            f"({bench.windows(0):,} windows of {bench.task.window:,} rows)"
         )
     note = f"Multiples of {level}; above 1 is an alarm. What lies before {until} is partly its own reference."
     if small:

@@ -70,9 +70,8 @@ def _kept(bench: DriftBench) -> str:
 
 def _calibrated(bench: DriftBench) -> int:
     """How many quiet windows a level rests on."""
-    split = bench.splits[0]
-    windows = sum(map(len, split.parts)) if split.whole else bench.task.calibration
-    return windows - windows // len(split.parts)
+    windows = bench.windows(0)
+    return windows - windows // len(bench.splits[0].parts)
 
 
 def _later(bench: DriftBench) -> tuple[Any, str]:
@@ -110,8 +109,7 @@ def _forward(bench: DriftBench) -> Any:
         def scores(windows: Sequence[Sample]) -> Floats:
             return np.stack([scores_of(ready.test, state, window) for window in windows])
 
-        given = ready.test.threshold
-        level = Level.calibrated(scores(quiet), task.false_alarm) if given is None else Level.given(given)
+        level = Level.of(ready.test, lambda: scores(quiet), task.false_alarm)
         return f"{sum(level.alarms(one) for one in scores(judged))} of {len(judged)}"
 
     return count

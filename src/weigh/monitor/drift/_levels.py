@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,6 +24,13 @@ class Level(NamedTuple):
     centre: Floats
     scale: Floats
     level: float
+
+    @classmethod
+    def of(cls, test: DriftTest, scores: Callable[[], Floats], rate: float, *, centred: bool = False) -> Level:
+        """The test's own threshold; where it has none, calibrated on scores, which are asked for only then."""
+        if test.threshold is not None:
+            return cls.given(test.threshold)
+        return cls.calibrated(scores(), rate, centred=centred)
 
     @classmethod
     def given(cls, threshold: float) -> Level:

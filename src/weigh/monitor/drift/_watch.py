@@ -100,7 +100,5 @@ def watcher_of(bench: Any, test: DriftTest) -> Watcher:
 
     with one_thread():
         known = bench.known(test, 0)
-    level = Level.calibrated(np.concatenate(known.scores), bench.task.false_alarm)
-    if test.threshold is not None:
-        level = Level.given(test.threshold)
+    level = Level.of(test, lambda: np.concatenate(known.scores), bench.task.false_alarm)
     return Watcher(test, bench.task.window, bench.history, known.state, level)
