@@ -1,4 +1,4 @@
-"""Export the ledger: locks, evidence and decisions as JSON lines."""
+"""Export the ledger: locks, evidence, decisions and records as JSON lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weigh.cli._flags import existing, ledger_flag
 
 @click.group("ledger", short_help=__doc__)
 def command() -> None:
-    """What the ledger keeps: locks, evidence and decisions."""
+    """What the ledger keeps: locks, evidence, decisions and where their records are."""
 
 
 @command.command("export")
