@@ -25,7 +25,9 @@ def test_every_choice_conforms(choice: str):
 
 @pytest.mark.parametrize(("choice", "option"), OPTIONS, ids=[f"{choice}-{option}" for choice, option in OPTIONS])
 def test_every_option_conforms(choice: str, option: str):
-    check_option(choice, option)
+    found = check_option(choice, option)
+    needs = catalog.find(CHOICES[choice], option).needs
+    assert found.skipped == {} or needs.missing(), "all that it needs is here, so that nothing may be left unchecked"
 
 
 GOOD = '''

@@ -255,7 +255,7 @@ def test_what_would_be_chosen_with_another_bound_is_what_a_race_says(told):
         again = judge(
             asked.model_copy(update={"constraints": limits}), [r for r in rows if r.block < asked.blocks.race]
         )
-        assert again.chosen != decision.chosen or "which it meets" in text
+        assert again.chosen != decision.chosen
         assert (again.chosen or "no option") in said, (text, again.answer)
 
 
