@@ -53,7 +53,7 @@ format: $(VENV)/.dev-stamp  ## mend what ruff can mend
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-docs: $(VENV)/.dev-stamp  ## write the generated pages again (docs/choices/*.md, the table in README.md)
+docs: $(VENV)/.dev-stamp  ## write the generated pages again (docs/choices, docs/cli.md, docs/schema, the table in README.md)
 	$(RUN) docs/generate.py
 
 bench-%: $(VENV)/.dev-stamp  ## run one benchmark: bench-honesty runs benchmarks/honesty
