@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from pydantic import Field
 
-from weigh.choice import Bench, Choice, Measure, Option, Task
+from weigh.choice import Bench, Choice, Measure, Needs, Option, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,6 +96,8 @@ class Calibration:
 
 class Quantizer(Option):
     """An option of compress/quantize: writes the model again, with smaller numbers."""
+
+    needs: ClassVar[Needs] = Needs(packages=("onnx>=1.18", "onnxruntime>=1.22"), extra="compress")
 
     @abstractmethod
     def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:

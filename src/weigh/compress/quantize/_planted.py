@@ -7,10 +7,7 @@ from typing import ClassVar, final
 
 from pydantic import Field
 
-from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
-
-NEEDS = Needs(packages=("onnx>=1.18", "onnxruntime>=1.22"), extra="compress")
 
 
 @final
@@ -18,7 +15,6 @@ class Hollow(Quantizer):
     """The planted loser: one layer of zeros in place of the net; the smallest, the fastest, and as good as a guess."""
 
     name: ClassVar[str] = "hollow"
-    needs: ClassVar[Needs] = NEEDS
 
     def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
         import numpy as np
@@ -41,7 +37,6 @@ class Jitter(Quantizer):
     """A planted twin: the model with every weight moved by a little noise of its own, of the same size and speed."""
 
     name: ClassVar[str] = "jitter"
-    needs: ClassVar[Needs] = NEEDS
 
     seed: int = Field(1, description="seed of the noise")
     noise: float = Field(0.03, ge=0, description="standard deviation of the noise, as a share of the weights'")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, final
 
-from weigh.choice import Needs, Unfit
+from weigh.choice import Unfit
 from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._graph import HINT, packed, quiet, typed, weights
 from weigh.compress.quantize._model import operators
@@ -29,8 +29,6 @@ class Float16(Quantizer):
 
     Source: IEEE 754-2008; onnxruntime.transformers.float16 (after onnxconverter-common).
     """
-
-    needs: ClassVar[Needs] = Needs(packages=("onnx>=1.18", "onnxruntime>=1.22"), extra="compress")
 
     def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
         import onnx

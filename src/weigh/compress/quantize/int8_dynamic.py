@@ -1,9 +1,8 @@
 """int8 weights, activations quantized as they come."""
 
 from pathlib import Path
-from typing import ClassVar, final
+from typing import final
 
-from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._graph import REDUCE_RANGE, need_quantized, prepared, quiet
 
@@ -21,8 +20,6 @@ class Int8Dynamic(Quantizer):
     Source: Jacob et al., Quantization and training of neural networks, CVPR 2018 (arXiv 1712.05877); ONNX Runtime
     `quantize_dynamic`.
     """
-
-    needs: ClassVar[Needs] = Needs(packages=("onnx>=1.18", "onnxruntime>=1.22"), extra="compress")
 
     reduce_range: bool = REDUCE_RANGE
 

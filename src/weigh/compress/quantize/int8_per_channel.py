@@ -1,12 +1,10 @@
 """int8 weights and activations, one scale a channel."""
 
 from pathlib import Path
-from typing import ClassVar, Literal, final
+from typing import final
 
-from pydantic import Field
-
-from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
+from weigh.compress.quantize._activations import Activations
 from weigh.compress.quantize._graph import REDUCE_RANGE, Form, prepared, static
 
 
@@ -22,11 +20,7 @@ class Int8PerChannel(Quantizer):
     Runtime `quantize_static(per_channel=True)`.
     """
 
-    needs: ClassVar[Needs] = Needs(packages=("onnx>=1.18", "onnxruntime>=1.22"), extra="compress")
-
-    activations: Literal["uint8", "int8"] = Field(
-        "uint8", description="type of activations: uint8 suits x86, int8 suits ARM"
-    )
+    activations: Activations = "uint8"
     reduce_range: bool = REDUCE_RANGE
 
     def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal, final
 
 from pydantic import Field
 
-from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
+from weigh.compress.quantize._activations import Activations
 from weigh.compress.quantize._graph import REDUCE_RANGE, Form, prepared, static
 from weigh.compress.quantize._ranges import entropy_ranges, percentile_ranges
 
@@ -26,7 +26,6 @@ class Int8Static(Quantizer):
     `quantize_static`.
     """
 
-    needs: ClassVar[Needs] = Needs(packages=("onnx>=1.18", "onnxruntime>=1.22"), extra="compress")
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"calibration": "minmax"},
         {"calibration": "entropy"},
@@ -39,9 +38,7 @@ class Int8Static(Quantizer):
     percentile: float = Field(
         99.9, gt=50, lt=100, description="percentile: share of values, in percent, that is not clipped"
     )
-    activations: Literal["uint8", "int8"] = Field(
-        "uint8", description="type of activations: uint8 suits x86, int8 suits ARM"
-    )
+    activations: Activations = "uint8"
     reduce_range: bool = REDUCE_RANGE
 
     def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:

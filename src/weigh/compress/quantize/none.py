@@ -1,9 +1,8 @@
 """The model as it is."""
 
 from pathlib import Path
-from typing import ClassVar, final
+from typing import final
 
-from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
 
 
@@ -17,8 +16,6 @@ class Unchanged(Quantizer):
 
     Source: IEEE 754-2008, binary32.
     """
-
-    needs: ClassVar[Needs] = Needs(packages=("onnx>=1.18", "onnxruntime>=1.22"), extra="compress")
 
     def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
         return model
