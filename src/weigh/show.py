@@ -239,9 +239,8 @@ def measured(lock: Lock, made: Decision, width: int) -> list[Table]:
     standings = ordered(lock, made)
     styles = [STYLES[standing.outcome] for standing in standings]
     columns = [Column("outcome", [Text(s.outcome, style) for s, style in zip(standings, styles, strict=True)])]
-    for name in _by_weight(lock):
-        measure = lock.measure(name)
-        texts = [level(measure, s.measured[name]) if name in s.measured else "" for s in standings]
+    for measure in measures(lock):
+        texts = [level(measure, s.measured[measure.name]) if measure.name in s.measured else "" for s in standings]
         columns.append(Column(head(measure), [Text(*cell) for cell in zip(texts, styles, strict=True)]))
     return beside(Column("option", [name_of(standing, width) for standing in standings]), columns, width)
 
@@ -254,9 +253,10 @@ def name_of(standing: Standing, width: int) -> Text:
     return Text(text, STYLES[standing.outcome])
 
 
-def _by_weight(lock: Lock) -> list[str]:
-    wanted = [lock.objective, *(c.measure for c in lock.constraints), lock.cost, *(m.name for m in lock.measures)]
-    return list(dict.fromkeys(wanted))
+def measures(lock: Lock) -> list[Measure]:
+    """The measures, those that matter first."""
+    names = [lock.objective, *(c.measure for c in lock.constraints), lock.cost, *(m.name for m in lock.measures)]
+    return [lock.measure(name) for name in dict.fromkeys(names)]
 
 
 def reasons(lock: Lock, made: Decision, width: int) -> Table:

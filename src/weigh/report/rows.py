@@ -8,7 +8,7 @@ from weigh.choice import Measure
 from weigh.decision import Decision, Estimate, Lock, Standing
 from weigh.report.history import head, palette
 from weigh.scale.figures import number as number_text
-from weigh.show import interval, known, left, ordered
+from weigh.show import count, interval, known, left, measures, ordered
 
 
 class Badge(NamedTuple):
@@ -84,12 +84,6 @@ class Again(NamedTuple):
     apart: str
 
 
-def measures(lock: Lock) -> list[Measure]:
-    """The measures, those that matter first."""
-    names = [lock.objective, *(c.measure for c in lock.constraints), lock.cost, *(m.name for m in lock.measures)]
-    return [lock.measure(name) for name in dict.fromkeys(names)]
-
-
 def options(lock: Lock, made: Decision) -> tuple[OptionRow, ...]:
     """The rows of the table, the chosen option first."""
     colours = palette(lock, made)
@@ -140,11 +134,11 @@ def _raced(standing: Standing) -> int:
 
 
 def _how_far(lock: Lock, made: Decision, standing: Standing) -> str:
-    count = f"{standing.blocks:,} block{'' if standing.blocks == 1 else 's'}"
+    blocks = count(standing.blocks, "block")
     if standing.dropped_at is None:
-        return f"{count}, to the end"
+        return f"{blocks}, to the end"
     longer = standing.option == lock.baseline and standing.blocks > standing.dropped_at + 1
-    kept = f", measured on for {count} as the baseline" if longer else ""
+    kept = f", measured on for {blocks} as the baseline" if longer else ""
     return f"dropped {left(made, standing)}{kept}"
 
 

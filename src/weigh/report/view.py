@@ -29,10 +29,9 @@ from weigh.report.rows import (
     OptionRow,
     again,
     lanes,
-    measures,
     options,
 )
-from weigh.show import always, approximations, bounded, interval, known, ordered
+from weigh.show import always, approximations, bounded, interval, known, measures, ordered
 
 
 @dataclass(frozen=True, slots=True)
