@@ -150,8 +150,11 @@ def make_task(made: Choice, task: Task | Mapping[str, Any]) -> Task:
 def _with_files(task: Task) -> Task:
     for name in type(task).model_fields:
         value = getattr(task, name)
-        if isinstance(value, Path) and printable(str(value)) != str(value):
-            raise UsageError(f"the file {printable(str(value))!r} ({name}) cannot be written down: rename it")
-        if isinstance(value, Path) and not value.exists():
-            raise UsageError(f"there is no file {value} ({name}) in {Path.cwd()}; type where it lies")
+        for path in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(path, Path) and printable(str(path)) != str(path):
+                raise UsageError(f"the file {printable(str(path))!r} ({name}) cannot be written down: rename it")
+            if isinstance(path, Path) and not path.exists():
+                raise UsageError(
+                    f"there is no file {path} ({name}) in {Path.cwd()}; type where it lies, or --toy for a small task"
+                )
     return task

@@ -64,7 +64,6 @@ def read(
     typed = given_by_toy | typed | (_trusted(made) if trust else {})
     _missing(made, typed)
     task = make_task(made, typed)
-    _files(task)
     shown = task.model_dump(mode="json", exclude_unset=True)
     own = {name: value for name, value in shown.items() if name not in given_by_toy or value != given_by_toy[name]}
     return Typed(question.model_copy(update={"task": shown}), own, kept)
@@ -205,16 +204,6 @@ def _missing(made: Choice, typed: Mapping[str, Any]) -> None:
             f"{name}=... ({made.task.model_fields[name].description or 'must be given'})" for name in lacking
         )
         raise UsageError(f"the task of {made.name} lacks {meant}. Type them, or --toy to try it on a small task")
-
-
-def _files(task: Task) -> None:
-    for name in type(task).model_fields:
-        value = getattr(task, name)
-        for path in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(path, Path) and not path.exists():
-                raise UsageError(
-                    f"there is no file {path} ({name}) in {Path.cwd()}; type where it lies, or --toy for a small task"
-                )
 
 
 def _limits(typed: Any) -> dict[str, Any]:
