@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import itertools
+import os
 import pkgutil
 import re
 import sys
@@ -19,7 +20,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from weigh.choice import Choice, Option, UsageError, unknown
+from weigh.choice import Choice, Halted, Option, UsageError, unknown
 from weigh.decision import OptionLock
 from weigh.plain import plain as plain
 
@@ -205,16 +206,21 @@ def _make(of: Choice, cls: type[Option], settings: dict[str, str], text: str) ->
 
 
 def _from_file(path: Path) -> ModuleType:
+    """The module in a file, under a name of its own, so that it takes the place of no other."""
     if not path.is_file():
         raise UsageError(f"there is no file {path}; `weigh new CHOICE NAME` writes an option to start from")
-    name = path.stem
+    content = path.read_bytes()
+    name = "weigh_option_" + hashlib.sha256(os.fsencode(path.resolve()) + b"\0" + content).hexdigest()[:16]
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    vars(module)["__option__"] = path.stem
     sys.modules[name] = module
     streams = sys.stdin, sys.stdout, sys.stderr
     try:
-        spec.loader.exec_module(module)
+        exec(compile(content, str(path.resolve()), "exec"), vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         frames = traceback.extract_tb(error.__traceback__)
@@ -234,48 +240,56 @@ def resolve(of: Choice, wanted: Sequence[str | Option] | None) -> list[Option]:
     made = [find(of, of.baseline), *made]
     for first, second in itertools.combinations(made, 2):
         if first.spec == second.spec and type(first) is not type(second):
-            raise UsageError(f"two options are both called '{first.spec}': give one of the classes another name")
+            raise UsageError(f"two options are both called '{first.spec}'; rename one of the two files")
     return list({option.spec: option for option in made}.values())
 
 
 def lock_option(of: Choice, option: Option) -> OptionLock:
     """Where an option comes from, so that a worker can load it again, and what its code was."""
     cls = type(option)
-    module = sys.modules[cls.__module__]
     if cls.__module__ == "__main__":
         raise UsageError(
             f"option {cls.__name__} is defined in the script that runs; "
             "move it to a file of its own and pass './file.py'"
         )
-    place, code = cls.__module__, ""
-    if getattr(module, "__spec__", None) is None or not _importable(cls):
-        path = Path(inspect.getfile(cls)).resolve()
-        place, code = str(path), "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    if not _importable(cls):
+        raise UsageError(
+            f"{cls.__module__}:{cls.__qualname__} cannot be imported by its name; pass its file: './file.py'"
+        )
     return OptionLock(
-        spec=option.spec, source=f"{place}:{cls.__qualname__}", settings=option.model_dump(mode="json"), code=code,
-        missing=tuple(option.needs.missing()),
+        spec=option.spec, source=f"{_place(cls)}:{cls.__qualname__}", settings=option.model_dump(mode="json"),
+        code=_code(cls), missing=tuple(option.needs.missing()),
     )  # fmt: skip
 
 
+def _place(cls: type) -> str:
+    """Where a worker finds the class: the file, where it came from one, or the module."""
+    module = sys.modules[cls.__module__]
+    return str(module.__file__) if hasattr(module, "__option__") else cls.__module__
+
+
+def _code(cls: type) -> str:
+    """The digest of an outsider's file; weigh's own options are those of its version."""
+    if cls.__module__.startswith("weigh."):
+        return ""
+    return "sha256:" + hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()
+
+
 def _importable(cls: type) -> bool:
-    spec = importlib.util.find_spec(cls.__module__)
-    return (
-        spec is not None
-        and spec.origin is not None
-        and Path(spec.origin).resolve() == Path(inspect.getfile(cls)).resolve()
-        and _on_path(cls)
-    )
-
-
-def _on_path(cls: type) -> bool:
-    """Whether a fresh process would find the module by name."""
-    parts = cls.__module__.split(".")
-    file = Path(inspect.getfile(cls)).resolve()
-    root = file.parents[len(parts) - 1] if file.name != "__init__.py" else file.parents[len(parts)]
-    return any(Path(entry or ".").resolve() == root for entry in sys.path)
+    """Whether a fresh process would find the class where `_place` says."""
+    module = sys.modules[cls.__module__]
+    if hasattr(module, "__option__"):
+        return True
+    try:
+        spec = importlib.util.find_spec(cls.__module__)
+    except ValueError:  # a module that was never imported from anywhere
+        return False
+    return spec is not None and spec.origin is not None and Path(spec.origin).samefile(inspect.getfile(cls))
 
 
 def unlock_option(of: Choice, locked: OptionLock) -> Option:
     """The option again, from its lock."""
     cls = load(of, locked.source)
+    if _code(cls) != locked.code:
+        raise Halted(f"{locked.source} was changed while it was measured; type the same command again")
     return cls.model_validate(locked.settings)

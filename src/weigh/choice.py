@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,10 @@ Values: TypeAlias = Mapping[str, float | Sequence[float]]
 
 class UsageError(ValueError):
     """What was asked cannot work; the message says why and what to type instead."""
+
+
+class Halted(UsageError):
+    """The run cannot go on, through no fault of an option: what was asked was changed, or the machine refuses."""
 
 
 class Unfit(Exception):
@@ -126,7 +131,8 @@ class Option(Frozen, ABC):
             if issubclass(base, Option) and "name" in vars(base) and vars(base)["name"]:
                 raise TypeError(f"{cls.__name__} subclasses the option {base.__name__}; an option is final: wrap it")
         if "name" not in vars(cls):
-            cls.name = cls.__module__.rpartition(".")[2]
+            module = sys.modules.get(cls.__module__)
+            cls.name = getattr(module, "__option__", cls.__module__.rpartition(".")[2])
 
     @property
     def spec(self) -> str:

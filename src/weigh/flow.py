@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from weigh import catalog
-from weigh.choice import Block, Choice, Exhibit, Option, Table, Task, content_digest
+from weigh.choice import Block, Choice, Exhibit, Halted, Option, Table, Task, content_digest
 from weigh.decision import Budget, Constraint, Decision, Lock, OptionLock, by_block, feed
 from weigh.engine import Engine, Limits, Trial
 from weigh.engine.local import LocalEngine
@@ -147,11 +147,25 @@ def run(
     rows += _fresh(locked, race, book, runner, watch)
     decision = conclude(locked, race, rows)
     shown = _exhibits(locked, runner) if exhibits else []
+    _unchanged(locked)
     book.save_decision(decision, shown)
     if records is not None:
         _record(locked, book, records, anew=True)
     watch(Event("done", locked, race, block=decision.blocks))
     return book.decision(locked.digest()) or decision
+
+
+def _unchanged(locked: Lock) -> None:
+    """Raises `Halted` when the task's files or an option's code are no longer those that the lock fixed."""
+    made = catalog.choice(locked.choice)
+    if made.task.model_validate(locked.task).fingerprint() != locked.task_fingerprint:
+        raise Halted(
+            "what the task names was changed while it was measured, so that nothing is decided; type the same command "
+            "again: it is another question now, and is measured anew"
+        )
+    for option in locked.options:
+        if option.code:
+            catalog.unlock_option(made, option)
 
 
 def _record(locked: Lock, book: Ledger, records: str | Path, anew: bool) -> None:

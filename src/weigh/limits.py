@@ -39,4 +39,7 @@ class Limits(Frozen):
         >>> str(Limits(seconds=60)), str(Limits())
         ('seconds=60,prepare_seconds=60', '')
         """
-        return ",".join(f"{name}={value:g}" for name, value in self.model_dump(exclude_defaults=True).items())
+        return ",".join(
+            f"{name}={int(value) if value == int(value) else value!r}"
+            for name, value in self.model_dump(exclude_defaults=True).items()
+        )

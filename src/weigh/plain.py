@@ -90,7 +90,7 @@ def _wanted(one: Mapping[str, Any]) -> str:
         for start, noun in _KINDS:
             if one["type"].startswith(start):
                 return noun
-    return one["msg"].removeprefix("Input should be ").removeprefix("Input should ")
+    return str(one["msg"]).removeprefix("Input should be ").removeprefix("Input should ")
 
 
 def _literals(one: Mapping[str, Any]) -> list[str]:

@@ -236,7 +236,10 @@ def command(lock: Lock, ledger: str = DEFAULT, records: str | None = "decisions"
     words = ["weigh", "decide", lock.choice]
     words += [f"{name}={_word(value)}" for name, value in lock.task.items() if value not in (None, "", [], {})]
     for option in lock.options:
-        words += ["--option", option.spec if not option.code else _from_file(option.source, option.spec)]
+        words += [
+            "--option",
+            option.spec if option.source.startswith("weigh.") else _from_file(option.source, option.spec),
+        ]
     for text in [str(constraint) for constraint in lock.constraints] or ["none"]:
         words += ["--require", text]
     words += ["--objective", lock.objective, "--epsilon", repr(lock.epsilon), "--alpha", repr(lock.alpha)]

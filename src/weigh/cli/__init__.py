@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -69,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 1 an error that weigh did not expect; 2 what was asked cannot work; 130 interrupted.
     `decide` adds 5 (undecided) and 6 (no option is left), `verify` 3 (edited) and 4 (evidence is missing).
     """
+    _open_streams()
     try:
         code = weigh.main(arguments, prog_name="weigh", standalone_mode=False)
     except click.Abort:
@@ -78,6 +80,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(error)
     return code if isinstance(code, int) else 0
+
+
+def _open_streams() -> None:
+    """Streams that were closed lead nowhere, and what a stream's encoding lacks is spelt out."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (until the process ends)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(error: Exception) -> int:

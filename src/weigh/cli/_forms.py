@@ -87,8 +87,7 @@ def as_shell(question: Question, ledger: str, records: str | None, toy: dict[str
     for name in ("objective", "epsilon", "alpha", "seed", "budget"):
         if (value := getattr(question, name)) != defaults[name]:
             words += [f"--{name}", str(value)]
-    if limits := question.limits.model_dump(exclude_defaults=True):
-        words += ["--limit", ",".join(f"{name}={value:g}" for name, value in limits.items())]
+    words += ["--limit", str(question.limits)] if str(question.limits) else []
     words += ["--ledger", ledger] if ledger != LEDGER else []
     words += ["--no-record"] if records is None else ["--records", records] if records != "decisions" else []
     return folded(shlex.join(words))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from weigh.cli._flags import existing, ledger_flag
+
+if TYPE_CHECKING:
+    from weigh.ledger import Ledger
 
 
 @click.group("ledger", short_help=__doc__)
@@ -15,12 +19,27 @@ def command() -> None:
 
 
 @command.command("export")
-@click.option("-o", "--output", type=click.File("w", encoding="utf-8", atomic=True), default="-", help="A file.")
+@click.option("-o", "--output", metavar="FILE", help="A file, written whole or not at all.")
 @ledger_flag
-def export(output: TextIO, ledger: str) -> None:
+def export(output: str | None, ledger: str) -> None:
     """Print everything in the ledger, one JSON object a row."""
-    import json
+    import os
+    import sys
+
+    from weigh.data.cache import replacing
 
     with existing(ledger) as book:
-        for row in book.export():
-            output.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if output in (None, "-"):
+            _write(book, sys.stdout)
+            return
+        with replacing(Path(str(output))) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            _write(book, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def _write(book: Ledger, stream: TextIO) -> None:
+    import json
+
+    for row in book.export():
+        stream.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import random
 import time
@@ -9,10 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weigh import catalog
-from weigh.choice import Bench, Block, Blocks, Choice, Exhibit, Measure, Unfit, Values
+from weigh.choice import Bench, Block, Blocks, Choice, Exhibit, Halted, Measure, Unfit, Values
 from weigh.decision import OptionLock
 from weigh.engine import Engine, Trial
 from weigh.printable import printable
+
+MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO}
+"""Errors of the system that say nothing of an option."""
 
 
 class InlineEngine(Engine):
@@ -49,6 +53,7 @@ class InlineEngine(Engine):
                 self._subjects[option.spec] = self._ready(option)
                 return None
             except self._catch as error:
+                stop_for(error)
                 self._refused[option.spec] = refusal(option.spec, error)
         return self._refused[option.spec]
 
@@ -70,6 +75,7 @@ class InlineEngine(Engine):
             fitting(values, self._choice.measures)
             return Trial(option=option.spec, values=values, seconds=time.perf_counter() - start)
         except self._catch as error:
+            stop_for(error)
             return refusal(option.spec, error)
 
     def exhibits(self, options: Sequence[OptionLock]) -> list[Exhibit]:
@@ -87,6 +93,17 @@ def shuffled(options: Sequence[OptionLock], block: Block) -> list[OptionLock]:
     order = list(options)
     random.Random(block.seed).shuffle(order)
     return order
+
+
+def stop_for(error: BaseException) -> None:
+    """Raises `Halted` where the error is no option's: no room, or no right to write, or a change while measuring."""
+    if isinstance(error, Halted):
+        raise error
+    if isinstance(error, OSError) and error.errno in MACHINE:
+        raise Halted(
+            f"{error.filename or 'the system'}: {error.strerror}; make room or give the right to write there "
+            "(WEIGH_CACHE names another cache folder) and type the same again: what was kept is not measured twice"
+        ) from None
 
 
 def refusal(option: str, error: BaseException) -> Trial:

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from weigh import catalog
-from weigh.choice import Block
+from weigh.choice import Block, Halted
 from weigh.decision import OptionLock
-from weigh.engine.inline import InlineEngine
+from weigh.engine.inline import InlineEngine, stop_for
 from weigh.printable import printable
 
 
@@ -50,7 +50,11 @@ def _answer(engine: InlineEngine, request: dict[str, Any]) -> dict[str, Any]:
     try:
         return _done(engine, request)
     except BaseException as error:
-        usage = isinstance(error, ValueError) and request["do"] in ("open", "load")
+        try:
+            stop_for(error)
+        except Halted as halted:
+            error = halted
+        usage = isinstance(error, Halted) or (isinstance(error, ValueError) and request["do"] in ("open", "load"))
         text = str(error) if usage else f"{type(error).__name__}: {error}"
         return {"error": printable(text), "kind": "usage" if usage else "crash"}
 

@@ -106,7 +106,10 @@ def _read(target: Path) -> Artefact | None:
     """The artefact in a folder; None where there is none, or not the one that was written."""
     if not (target / NAME).is_file():
         return None
-    sums, names = zip(*(row.split("  ", 1) for row in (target / NAME).read_text().splitlines()))
+    try:
+        sums, names = zip(*(row.split("  ", 1) for row in (target / NAME).read_text().splitlines()))
+    except ValueError:  # empty, or not what was written
+        return None
     files = tuple(target / name for name in names)
     if any(not file.is_file() or digest(file) != known for file, known in zip(files, sums)):
         return None

@@ -192,7 +192,7 @@ class DriftBench(Bench):
         """What a test learns from one split's reference and quiet windows."""
         import numpy as np
 
-        state = option.fit(self.references[split])
+        state = option.fit(self.references[split].shared())
         parts = range(len(self.splits[split].parts))
         scores = [
             np.stack([scores_of(option, state, window) for window in self.quiet_windows(split, part)]) for part in parts

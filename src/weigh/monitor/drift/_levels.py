@@ -91,7 +91,7 @@ def scores_of(test: DriftTest, state: Any, window: Sample) -> Floats:
     """
     import numpy as np
 
-    score = test.score(state, window)
+    score = test.score(state, window.shared())
     if np.ndim(score) == 0:
         if not math.isfinite(float(score)):
             raise ValueError(f"{test.spec} gave a window the score {score}; a score is a finite number")

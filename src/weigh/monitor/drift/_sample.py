@@ -36,6 +36,12 @@ class Sample:
         """How many rows there are."""
         return int(self.numbers.shape[1])
 
+    def shared(self) -> Sample:
+        """The same rows, into which nobody can write: all tests read them."""
+        numbers, codes = self.numbers.view(), self.codes.view()
+        numbers.flags.writeable = codes.flags.writeable = False
+        return Sample(numbers, codes, self.levels, self.seed)
+
     def take(self, rows: Any) -> Sample:
         """Only these rows, by a mask, positions or a slice."""
         return Sample(self.numbers[:, rows], self.codes[:, rows], self.levels, self.seed)

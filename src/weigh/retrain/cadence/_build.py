@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -43,13 +44,25 @@ def _folder(task: CadenceTask) -> Path:
 def _replay_in(folder: Path, task: CadenceTask) -> Replay:
     """The replay of a folder, made by whoever comes first; others wait for it."""
     whole = folder / "replay.npz"
-    if not whole.exists():
+    try:
+        made = _loaded(whole)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there yet, or damaged
         with alone_in(folder):
-            if not whole.exists():
+            if not _loads(whole):
+                whole.unlink(missing_ok=True)
                 _make(folder, task)
         keep_newest(folder.parent, _KEPT_MB)
+        made = _loaded(whole)
     os.utime(folder)
-    return _loaded(whole)
+    return made
+
+
+def _loads(path: Path) -> bool:
+    try:
+        Replay.load(path)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return False
+    return True
 
 
 def _make(folder: Path, task: CadenceTask) -> None:
