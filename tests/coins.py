@@ -19,6 +19,7 @@ class CoinTask(Task):
     tosses: int = 50
     blocks: int = 60
     fresh: int = 20
+    notes: Path | None = None
 
 
 class Coin(Option):

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from weigh import UsageError, catalog, decide
+from weigh.choice import Halted
 from weigh.engine.local import LocalEngine
 
 MINE = '''
@@ -168,3 +169,40 @@ def test_what_a_file_does_to_the_streams_does_not_last(tmp_path: Path) -> None:
     before = sys.stdout
     catalog.find(catalog.choice("monitor/drift"), str(mine))
     assert sys.stdout is before
+
+
+def test_a_file_takes_the_place_of_no_module(tmp_path: Path) -> None:
+    """A file called like a library is an option of that name, and the library stays what it was."""
+    import json as library
+
+    mine = tmp_path / "json.py"
+    mine.write_text(MINE.format(name="Mine"))
+    assert catalog.find(catalog.choice("monitor/drift"), str(mine)).name == "json"
+    assert sys.modules["json"] is library
+
+
+def test_two_files_of_one_name_are_two_options(tmp_path: Path) -> None:
+    drift, places = catalog.choice("monitor/drift"), []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        places.append(tmp_path / folder / "same.py")
+        places[-1].write_text(MINE.format(name="Mine") + f"\n# {folder}\n")
+    first, second = (catalog.find(drift, f"{place}:threshold={n}") for n, place in enumerate(places, 1))
+    assert [catalog.lock_option(drift, one).source for one in (first, second)] == [f"{place}:Mine" for place in places]
+    with pytest.raises(UsageError, match="both called 'same'; rename one of the two files"):
+        catalog.resolve(drift, [str(place) for place in places])
+
+
+def test_another_content_is_another_option_wherever_the_file_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its folder is on the path, so that it could be imported by its name."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    drift, mine = catalog.choice("monitor/drift"), tmp_path / "edited_option.py"
+    locked = []
+    for text in ("", "\n# changed\n"):
+        mine.write_text(MINE.format(name="Mine") + text)
+        locked.append(catalog.lock_option(drift, catalog.find(drift, str(mine))))
+    assert locked[0].code != locked[1].code and locked[0].source == locked[1].source == f"{mine}:Mine"
+    with pytest.raises(Halted, match="was changed while it was measured"):
+        catalog.unlock_option(drift, locked[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -17,11 +18,12 @@ import pytest
 from coins import Biased, CoinTask, Fair, OtherFair, Troubled
 
 from weigh import Ledger, UsageError, catalog, decide, judge
-from weigh.choice import Block, Needs
+from weigh.choice import Block, Halted, Needs
 from weigh.decision import Decision, OptionLock
 from weigh.engine import Limits, Trial
 from weigh.engine.inline import InlineEngine
 from weigh.evidence import Evidence
+from weigh.flow import Event
 from weigh.ledger import LedgerError
 from weigh.record import render
 from weigh.verify import verify
@@ -383,3 +385,31 @@ def test_a_package_that_was_installed_since_is_another_question(
     monkeypatch.setattr(Troubled, "needs", Needs())
     after = toss(tmp_path, **asked)
     assert before.lock != after.lock and after.standing("troubled:how=fair").outcome != "failed"
+
+
+def test_a_machine_without_room_halts_the_run_and_judges_no_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Fair, rng: object, tosses: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/cache/artefact")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Fair, "heads", full)
+        with pytest.raises(Halted, match=r"/cache/artefact: No space left on device; make room"):
+            toss(tmp_path)
+    assert toss(tmp_path).verdict == "chosen"
+
+
+def test_data_that_change_while_they_are_measured_decide_nothing(tmp_path: Path) -> None:
+    data = tmp_path / "tosses.txt"
+    data.write_text("before")
+    engine = InlineEngine()
+
+    def edit(event: Event) -> None:
+        if event.kind == "block":
+            data.write_text(f"after block {event.block}")
+
+    with pytest.raises(Halted, match="was changed while it was measured"):
+        toss(tmp_path, task=CoinTask(notes=data), engine=engine, watch=edit)
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        assert ledger.decisions() == []

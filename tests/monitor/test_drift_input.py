@@ -14,7 +14,7 @@ from weigh import decide
 from weigh.choice import UsageError
 from weigh.data import DataError
 from weigh.engine.inline import InlineEngine
-from weigh.monitor.drift import DriftTask
+from weigh.monitor.drift import DriftTask, Sample
 from weigh.monitor.drift._history import LEVELS, history_of
 
 ROWS = 3000
@@ -248,3 +248,10 @@ def test_a_task_that_cannot_be_is_refused(tmp_path, fields, said):
     task = {"history": str(pair(tmp_path)), **fields}
     with pytest.raises(UsageError, match=said):
         decide("monitor/drift", task, ledger=tmp_path / "l.db", records=None, engine=InlineEngine())
+
+
+def test_no_test_writes_into_the_rows_that_all_read():
+    window = Sample(np.ones((1, 4)), np.zeros((0, 4), dtype=np.int64), ())
+    with pytest.raises(ValueError, match="read-only"):
+        window.shared().numbers[:] = 0
+    assert window.numbers.sum() == 4

@@ -83,6 +83,10 @@ class Calibration:
     feeds: Mapping[str, NDArray[np.generic]]
     batch: int | None = None
 
+    def __post_init__(self) -> None:
+        for values in self.feeds.values():  # all options calibrate on the same rows: none may write into them
+            values.flags.writeable = False
+
     @property
     def rows(self) -> int:
         return len(next(iter(self.feeds.values())))
