@@ -22,10 +22,6 @@ def test_a_race_for_honesty_runs(tmp_path: Path, choice: str, kind: Literal["twi
         assert race(choice, task, kind, 0, ledger) in come_out
 
 
-older = pytest.mark.xfail(reason="the result that is kept is older than cause/experiment: `make bench-honesty`")
-
-
-@older
 def test_the_honesty_that_is_kept_is_of_every_choice():
     figures = json.loads(RESULT.read_text(encoding="utf-8"))["figures"]
     kinds = ("tie_rate", "certified_rate", "loser_chosen", "loser_rejected")
@@ -34,7 +30,6 @@ def test_the_honesty_that_is_kept_is_of_every_choice():
     assert not missing, f"{', '.join(missing)} are missing: type `make bench-honesty`"
 
 
-@older
 def test_the_honesty_that_is_kept_is_of_a_commit():
     commit = json.loads(RESULT.read_text(encoding="utf-8"))["commit"]
     assert "+" not in commit, f"{commit} were not committed: commit first, then type `make bench-honesty`"
