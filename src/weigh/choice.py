@@ -138,7 +138,7 @@ class Option(Frozen, ABC):
     def spec(self) -> str:
         """The option as it is typed: ``name`` or ``name:setting=value,...`` with what differs from the defaults."""
         changed = self.model_dump(mode="json", exclude_defaults=True)
-        settings = ",".join(f"{key}={_plain(value)}" for key, value in changed.items())
+        settings = ",".join(f"{key}={as_typed(value)}" for key, value in changed.items())
         return f"{self.name}:{settings}" if settings else self.name
 
     @classmethod
@@ -147,7 +147,8 @@ class Option(Frozen, ABC):
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
-def _plain(value: Any) -> str:
+def as_typed(value: Any) -> str:
+    """A setting or a task field as it stands behind its ``=`` on the command line."""
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -11,12 +11,12 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import ConfigDict, Field
 
-from weigh.choice import Exhibit, Frozen, content_digest
+from weigh.choice import Exhibit, Frozen, as_typed, content_digest
 from weigh.data.cache import replacing
 from weigh.decision import Decision, Lock
 from weigh.ledger import DEFAULT, Kept, Ledger, LedgerError
@@ -234,7 +234,7 @@ def command(lock: Lock, ledger: str = DEFAULT, records: str | None = "decisions"
     """The command line that asks the same question again; it names the ledger and the folder of records (None: no
     record is written) where they are not the usual ones."""
     words = ["weigh", "decide", lock.choice]
-    words += [f"{name}={_word(value)}" for name, value in lock.task.items() if value not in (None, "", [], {})]
+    words += [f"{name}={as_typed(value)}" for name, value in lock.task.items() if value not in (None, "", [], {})]
     for option in lock.options:
         words += [
             "--option",
@@ -249,12 +249,6 @@ def command(lock: Lock, ledger: str = DEFAULT, records: str | None = "decisions"
     words += ["--ledger", ledger] if ledger != DEFAULT else []
     words += ["--no-record"] if records is None else ["--records", records] if records != "decisions" else []
     return shlex.join(words)
-
-
-def _word(value: Any) -> str:
-    import json
-
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _from_file(source: str, spec: str) -> str:

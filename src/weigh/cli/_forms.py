@@ -6,6 +6,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from weigh.choice import as_typed
 from weigh.cli._flags import LEDGER
 from weigh.cli._question import NOTHING
 
@@ -77,7 +78,7 @@ def as_shell(question: Question, ledger: str, records: str | None, toy: dict[str
 
     words = ["weigh", "decide", question.choice, *(["--toy"] if toy is not None else [])]
     task = question.task if toy is None else toy
-    words += [f"{name}={_word(value)}" for name, value in task.items() if value is not None]
+    words += [f"{name}={as_typed(value)}" for name, value in task.items() if value is not None]
     for option in question.options:
         words += ["--option", option]
     if question.require is not None:
@@ -91,7 +92,3 @@ def as_shell(question: Question, ledger: str, records: str | None, toy: dict[str
     words += ["--ledger", ledger] if ledger != LEDGER else []
     words += ["--no-record"] if records is None else ["--records", records] if records != "decisions" else []
     return folded(shlex.join(words))
-
-
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
