@@ -148,7 +148,7 @@ def test_two_options_of_one_name_are_refused(tmp_path: Path) -> None:
         ({"require": ["powr >= 0.5"]}, "did you mean 'power'"),
         ({"require": ["power is good"]}, "type 'accuracy >= 0.9'"),
         ({"objective": "powr"}, "did you mean 'power'"),
-        ({"budget": "soon"}, "type '200' \\(blocks\\), '90s'"),
+        ({"budget": "soon"}, "type '200' \\(blocks\\), '10%'"),
     ],
 )
 def test_a_name_that_does_not_exist_is_answered_with_the_nearest(
@@ -291,7 +291,7 @@ def test_the_only_option_that_could_be_measured_wins_no_comparison(tmp_path: Pat
         ({"seed": -1}, "seed=-1 cannot be used: give a whole number of at least 0"),
         ({"budget": 0}, "the budget '0' is no number of blocks; type '200'"),
         ({"budget": -1}, "type '200' (blocks)"),
-        ({"budget": "1..2"}, "'200' (blocks), '90s'"),
+        ({"budget": "1..2"}, "'200' (blocks), '10%'"),
         ({"objective": 5}, "objective=5 cannot be used: give the name of a measure"),
         ({"require": [5]}, "require=[5] cannot be used: give a list of texts"),
         ({"require": "heads > 1"}, "the constraint 'heads > 1' cannot be read"),

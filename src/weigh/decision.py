@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any, Literal, Self, TypeAlias, get_args
+from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from weigh.evidence import Evidence
 from weigh.limits import Limits
 from weigh.scale.figures import ends
 from weigh.scale.gauge import Gauge
+from weigh.scale.halving import Halving, Rung
 from weigh.scale.interval import Interval
 from weigh.scale.race import Race
 
@@ -38,24 +39,29 @@ class OptionLock(Frozen):
 
 
 class Budget(Frozen):
-    """When to stop, settled or not: after so many blocks, or so many seconds of measuring."""
+    """When to stop, settled or not: after so many blocks, seconds of measuring, or share of all measurements."""
 
     blocks: int | None = Field(None, ge=1)
     seconds: float | None = Field(None, gt=0)
+    share: float | None = Field(None, gt=0, le=1, description="of measuring every option on every block")
 
     @classmethod
     def parse(cls, text: str | int | Budget | None) -> Budget:
-        """Read ``200``, ``200 blocks``, ``90s``, ``5m`` or ``1h``."""
+        """Read ``200``, ``200 blocks``, ``10%``, ``90s``, ``5m`` or ``1h``."""
         if text is None or isinstance(text, Budget):
             return text or cls()
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(blocks?|s|m|min|h|)\s*", str(text))
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(blocks?|s|m|min|h|%|)\s*", str(text))
         if not found:
-            raise UsageError(f"the budget '{text}' cannot be read; type '200' (blocks), '90s', '5m' or '1h'")
+            raise UsageError(f"the budget '{text}' cannot be read; type '200' (blocks), '10%', '90s', '5m' or '1h'")
         number, unit = float(found[1]), found[2]
         if unit in ("", "block", "blocks"):
             if number < 1 or number != int(number):
                 raise UsageError(f"the budget '{text}' is no number of blocks; type '200', or a time such as '90s'")
             return cls(blocks=int(number))
+        if unit == "%":
+            if not 0 < number <= 100:
+                raise UsageError(f"the budget '{text}' is no share of all measurements; type '10%'")
+            return cls(share=number / 100)
         if number <= 0:
             raise UsageError(f"the budget '{text}' leaves no time to measure; type '90s', '5m' or '1h'")
         return cls(seconds=number * {"s": 1, "m": 60, "min": 60, "h": 3600}[unit])
@@ -63,6 +69,8 @@ class Budget(Frozen):
     def __str__(self) -> str:
         if self.blocks:
             return str(self.blocks)
+        if self.share:
+            return f"{100 * self.share:g}%"
         return f"{self.seconds:g}s" if self.seconds else ""
 
 
@@ -98,15 +106,38 @@ class Lock(Frozen):
         The fresh rows of a finite set are not a random part of it once the race has chosen on the others: they speak
         for rows like them.
         """
+        names = options or [option.spec for option in self.options]
+        if self.blocks.rungs and not fresh:
+            return self._halving(names)
+        share = self.budget.share
         return Race(
-            options or [option.spec for option in self.options],
+            names,
             self.baseline,
             [self._gauge(measure, fresh) for measure in self.measures],
             [constraint.limit() for constraint in self.constraints],
             self.objective,
             self.alpha,
             self.epsilon,
+            blocks=None if fresh else min(self.blocks.race, self.budget.blocks or self.blocks.race),
+            room=None if fresh or share is None else math.ceil(share * len(names) * self.blocks.race),
         )
+
+    def _halving(self, names: Sequence[str]) -> Race:
+        """The same over training rungs, which is asked as a race is."""
+        share = self.budget.share
+        made = Halving(
+            names,
+            self.baseline,
+            [self._gauge(measure, False) for measure in self.measures],
+            [constraint.limit() for constraint in self.constraints],
+            self.objective,
+            self.alpha,
+            self.epsilon,
+            rungs=[Rung(rung.blocks, rung.label, rung.slack, rung.keep) for rung in self.blocks.rungs],
+            blocks=self.budget.blocks,
+            room=None if share is None else math.ceil(share * len(names) * self.blocks.race),
+        )
+        return cast(Race, made)
 
     def _gauge(self, of: Measure, fresh: bool) -> Gauge:
         population = self.blocks.population if of.finite and not fresh else None

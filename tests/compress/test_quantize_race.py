@@ -98,7 +98,7 @@ def test_an_outlier_spoils_one_scale_a_tensor_and_not_one_a_channel(
 
 
 def test_more_work_is_found_slower(plain: QuantizeTask, tmp_path: Path) -> None:
-    task = plain.model_copy(update={"rounds": 40, "runs": 3})
+    task = plain.model_copy(update={"rounds": 120, "runs": 3})
     decision = race(task, tmp_path, options=[str(HERE / "slow_option.py")], require=[])
     assert (decision.verdict, decision.chosen) == ("chosen", "none")
     assert decision.standing("slow_option").outcome == "dominated"

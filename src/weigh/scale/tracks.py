@@ -1,11 +1,11 @@
-"""Every interval of a race: kept up to date as blocks arrive, each value read once."""
+"""Every series and interval of a race: kept up to date as blocks arrive, each value read once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from weigh.scale.gauge import Gauge
 from weigh.scale.interval import Interval
 from weigh.scale.interval import Sequence as ConfidenceSequence
-from weigh.scale.ratio import RatioSequence, paired_ratios
+from weigh.scale.ratio import paired_ratios
+from weigh.scale.series import WHOLE, Account, MeanSeries, QuantileSeries, Series
 
 Array: TypeAlias = NDArray[np.float64]
-Relative: TypeAlias = Literal["difference", "ratio"]
+Relative: TypeAlias = Literal["", "difference", "ratio"]
 
 
 @dataclass(slots=True)
@@ -27,54 +28,115 @@ class Values:
     by_gauge: dict[str, list[Array]]
 
 
-@dataclass(slots=True)
-class _Track:
-    sequence: ConfidenceSequence
-    unseen: Callable[[], list[Array]]
+class Subject(NamedTuple):
+    """What a claim is about: one option on a gauge, or its difference or ratio to a rival."""
 
-    def advance(self) -> Interval:
-        if arrays := self.unseen():
-            self.sequence.update(np.concatenate(arrays))
-        return self.sequence.interval()
+    name: str
+    gauge: str
+    relative: Relative = ""
+    rival: str = ""
+
+    def reversed(self) -> Subject:
+        """The rival against the option."""
+        return Subject(self.rival, self.gauge, self.relative, self.name)
+
+
+class View(NamedTuple):
+    """A series as a subject sees it: pairs are kept one way round and read both ways."""
+
+    series: Series
+    flip: Relative = ""
+
+    def bound(self, bound: float) -> float:
+        """A bound of the subject as the series has it."""
+        if self.flip == "difference":
+            return -bound
+        return (1.0 / bound if bound else math.inf) if self.flip else bound
+
+    def side(self, side: int) -> int:
+        """A side of the subject as the series has it."""
+        return 1 - side if self.flip else side
+
+    def interval(self, alpha: float, lower: Sequence[Account] = WHOLE, upper: Sequence[Account] = WHOLE) -> Interval:
+        """The interval of the subject."""
+        if not self.flip:
+            return self.series.interval(alpha, lower, upper)
+        return mapped(self.series.interval(alpha, upper, lower), self.bound)
 
 
 class Tracks:
-    """Levels of options and differences or ratios of two, on any gauge, at any error rate."""
+    """Levels of options and differences or ratios of two, on any gauge."""
 
     def __init__(self, values: Mapping[str, Values], gauges: Mapping[str, Gauge]) -> None:
         self._values_of, self._gauges = values, gauges
         self._places = {name: place for place, name in enumerate(values)}
-        self._tracks: dict[tuple[object, ...], _Track] = {}
+        self._series: dict[Subject, Series] = {}
+        self._sequences: dict[tuple[Subject, float], tuple[ConfidenceSequence, Callable[[], list[Array]]]] = {}
 
-    def level(self, name: str, gauge: str, alpha: float) -> Interval:
-        """The value of one option on one gauge."""
-        made = self._gauges[gauge]
-        if made.kind == "exact":
-            return exact(self._first(name, gauge))
-        return self._track(("level", name, gauge, alpha), lambda: made.level(alpha), self._values(name, gauge))
+    def known(self, subject: Subject) -> bool:
+        """Whether it is known without error: an exact measure, or an option against itself."""
+        return subject.name == subject.rival or self._gauges[subject.gauge].kind == "exact"
 
-    def pair(
-        self, name: str, rival: str, gauge: str, relative: Literal["difference", "ratio"], alpha: float
-    ) -> Interval:
-        """Difference or ratio of `name` to `rival`, from the blocks that both have."""
-        made = self._gauges[gauge]
-        if name == rival:
-            return exact(0.0 if relative == "difference" else 1.0)
-        if made.kind not in ("mean", "time"):
-            return _combine(self.level(name, gauge, alpha / 2), self.level(rival, gauge, alpha / 2), relative, alpha)
-        if self._places[name] > self._places[rival]:  # one track serves both directions
-            return mapped(self.pair(rival, name, gauge, relative, alpha), _INVERSE[relative])
-        key = (relative, name, rival, gauge, alpha)
-        if relative == "difference":
-            return self._track(key, lambda: made.difference(alpha), self._paired(name, rival, gauge, np.subtract))
-        return self._track(key, lambda: RatioSequence(alpha), self._paired(name, rival, gauge, paired_ratios))
+    def view(self, subject: Subject) -> View | None:
+        """The series that bets read, up to date; None where there is none: the subject has intervals only."""
+        gauge = self._gauges[subject.gauge]
+        if gauge.serial or (subject.relative and gauge.kind == "quantile"):
+            return None
+        flip = bool(subject.relative) and self._places[subject.name] > self._places[subject.rival]
+        kept = subject.reversed() if flip else subject
+        if kept not in self._series:
+            self._series[kept] = self._made(kept, gauge)
+        self._series[kept].advance()
+        return View(self._series[kept], subject.relative if flip else "")
 
-    def _track(
-        self, key: tuple[object, ...], make: Callable[[], ConfidenceSequence], unseen: Callable[[], list[Array]]
-    ) -> Interval:
-        if key not in self._tracks:
-            self._tracks[key] = _Track(make(), unseen)
-        return self._tracks[key].advance()
+    def interval(self, subject: Subject, alpha: float) -> Interval:
+        """An interval at `alpha`, all of it bet from the first value on."""
+        if self.known(subject):
+            return self._exact(subject)
+        if view := self.view(subject):
+            return view.interval(alpha)
+        if subject.relative and self._gauges[subject.gauge].kind == "quantile":
+            mine = self.interval(Subject(subject.name, subject.gauge), alpha / 2)
+            theirs = self.interval(Subject(subject.rival, subject.gauge), alpha / 2)
+            return _combine(mine, theirs, subject.relative, alpha)
+        return self._serial(subject, alpha)
+
+    def _exact(self, subject: Subject) -> Interval:
+        if subject.name == subject.rival:
+            return exact(0.0 if subject.relative == "difference" else 1.0)
+        mine = exact(self._first(subject.name, subject.gauge))
+        if not subject.relative:
+            return mine
+        return _combine(mine, exact(self._first(subject.rival, subject.gauge)), subject.relative, 0.0)
+
+    def _made(self, subject: Subject, gauge: Gauge) -> Series:
+        unseen = self._unseen(subject)
+        if gauge.kind == "mean":
+            span = gauge.high - gauge.low
+            low, high = (-span, span) if subject.relative else (gauge.low, gauge.high)
+            return MeanSeries(unseen, low, high, gauge.population)
+        if subject.relative:
+            return QuantileSeries(unseen, 0.5, "median of paired ratios (arXiv 2001.05811)")
+        q = gauge.q if gauge.kind == "quantile" else 0.5
+        return QuantileSeries(unseen, q, f"{q:g}-quantile", positive=gauge.kind == "time")
+
+    def _serial(self, subject: Subject, alpha: float) -> Interval:
+        if subject.relative and self._places[subject.name] > self._places[subject.rival]:
+            return mapped(self._serial(subject.reversed(), alpha), lambda x: -x)
+        if (subject, alpha) not in self._sequences:
+            gauge = self._gauges[subject.gauge]
+            made = gauge.difference(alpha) if subject.relative else gauge.level(alpha)
+            self._sequences[subject, alpha] = made, self._unseen(subject)
+        sequence, unseen = self._sequences[subject, alpha]
+        if arrays := unseen():
+            sequence.update(np.concatenate(arrays))
+        return sequence.interval()
+
+    def _unseen(self, subject: Subject) -> Callable[[], list[Array]]:
+        if not subject.relative:
+            return self._values(subject.name, subject.gauge)
+        how = np.subtract if subject.relative == "difference" else paired_ratios
+        return self._paired(subject.name, subject.rival, subject.gauge, how)
 
     def _values(self, name: str, gauge: str) -> Callable[[], list[Array]]:
         values, seen = self._values_of[name], 0
@@ -125,18 +187,7 @@ def mapped(interval: Interval, how: Callable[[float], float]) -> Interval:
     return replace(interval, low=ends[0], high=ends[1], estimate=how(interval.estimate))
 
 
-def _inverse_ratio(ratio: float) -> float:
-    return 1.0 / ratio if ratio else math.inf
-
-
-def _negative(difference: float) -> float:
-    return -difference
-
-
-_INVERSE: Mapping[str, Callable[[float], float]] = {"difference": _negative, "ratio": _inverse_ratio}
-
-
-def _combine(mine: Interval, theirs: Interval, relative: Literal["difference", "ratio"], alpha: float) -> Interval:
+def _combine(mine: Interval, theirs: Interval, relative: Relative, alpha: float) -> Interval:
     """Interval arithmetic on two separate intervals: valid whatever their dependence."""
     if relative == "difference":
         low, high, estimate = mine.low - theirs.high, mine.high - theirs.low, mine.estimate - theirs.estimate
