@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from weigh import catalog
 from weigh.choice import Block, Choice, Exhibit, Halted, Option, Table, Task, content_digest
-from weigh.decision import Budget, Constraint, Decision, Lock, OptionLock, by_block, feed
+from weigh.decision import Budget, Constraint, Decision, Lock, OptionLock, by_block, feed, judge
 from weigh.engine import Engine, Limits, Trial
 from weigh.engine.local import LocalEngine
 from weigh.evidence import Evidence, Where
@@ -21,7 +21,7 @@ from weigh.question import Question as Question
 from weigh.question import ask, budget_of, files_in, options_of, refused
 from weigh.question import make_task as make_task
 from weigh.scale.race import Race
-from weigh.verdict import conclude, finalists
+from weigh.verdict import finalists
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def decide(
         epsilon: differences in the objective up to this do not matter.
         alpha: probability of a wrong verdict, at most.
         seed: of every random choice.
-        budget: blocks (``200``) or time (``90s``) after which to stop, settled or not.
+        budget: blocks (``200``), a share of all measurements (``10%``) or time (``90s``) after which to stop.
         limits: what one trial may take.
         ledger: file or database URL that keeps evidence.
         records: folder for the decision's record; None to write none.
@@ -110,6 +110,7 @@ def lock(made: Choice, question: Question, task: Task, options: Sequence[Option]
     constraints = tuple(Constraint.parse(text, made.measures) for text in required)
     objective = made.measure(question.objective) if question.objective else made.measures[0]
     fields = task.model_dump(mode="json")
+    blocks = runner.open(question.choice, fields, question.seed)
     return Lock(
         choice=question.choice,
         question=made.question,
@@ -124,10 +125,10 @@ def lock(made: Choice, question: Question, task: Task, options: Sequence[Option]
         alpha=question.alpha,
         epsilon=objective.tolerance if question.epsilon is None else question.epsilon,
         seed=question.seed,
-        blocks=runner.open(question.choice, fields, question.seed),
+        blocks=blocks,
         budget=budget_of(question),
         limits=question.limits,
-        assumptions=dict(made.assumptions),
+        assumptions={**made.assumptions, **blocks.assumptions()},
         weigh=importlib.metadata.version("weigh"),
     )
 
@@ -145,9 +146,9 @@ def run(
     race = locked.race()
     rows = _race(locked, race, book, runner, watch)
     rows += _fresh(locked, race, book, runner, watch)
-    decision = conclude(locked, race, rows)
+    decision = judge(locked, rows)
     shown = _exhibits(locked, runner) if exhibits else []
-    _unchanged(locked)
+    unchanged(locked)
     book.save_decision(decision, shown)
     if records is not None:
         _record(locked, book, records, anew=True)
@@ -155,7 +156,7 @@ def run(
     return book.decision(locked.digest()) or decision
 
 
-def _unchanged(locked: Lock) -> None:
+def unchanged(locked: Lock) -> None:
     """Raises `Halted` when the task's files or an option's code are no longer those that the lock fixed."""
     made = catalog.choice(locked.choice)
     if made.task.model_validate(locked.task).fingerprint() != locked.task_fingerprint:
@@ -187,12 +188,10 @@ def _race(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watcher
     recorded = by_block(row for row in book.evidence(locked.digest()) if row.block < locked.blocks.race)
     rows: list[Evidence] = []
     watch(Event("locked", locked, race, resumed=bool(recorded)))
-    for index in range(locked.blocks.race):
-        if race.settled() or _spent(locked.budget, index, rows):
-            break
-        group = recorded.get(index, [])
+    while not (race.settled() or spent(locked.budget, 0, rows)):
+        index, names = race.next()
         before = set(race.live())
-        group = _measure(locked, index, race.wanted(), group, book, runner)
+        group = measure(locked, index, names, recorded.get(index, []), book, runner)
         rows += group
         feed(race, index, group)
         for name in sorted(before - set(race.live())):
@@ -203,7 +202,8 @@ def _race(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watcher
     return rows
 
 
-def _spent(budget: Budget, blocks: int, rows: Sequence[Evidence]) -> bool:
+def spent(budget: Budget, blocks: int, rows: Sequence[Evidence]) -> bool:
+    """Whether so many blocks, with that evidence, used a budget up."""
     if budget.blocks is not None and blocks >= budget.blocks:
         return True
     return budget.seconds is not None and sum(row.seconds for row in rows) >= budget.seconds
@@ -217,12 +217,12 @@ def _fresh(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watche
     recorded = by_block(row for row in book.evidence(locked.digest()) if row.block >= start)
     rows: list[Evidence] = []
     for index in range(start, start + count) if names else ():
-        rows += _measure(locked, index, names, recorded.get(index, []), book, runner)
+        rows += measure(locked, index, names, recorded.get(index, []), book, runner)
         watch(Event("fresh", locked, race, index))
     return rows
 
 
-def _measure(
+def measure(
     locked: Lock, index: int, names: Sequence[str], known: list[Evidence], book: Ledger, runner: Engine
 ) -> list[Evidence]:
     """The evidence of one block: what the ledger has, and what is missing, measured and kept at once."""
