@@ -12,11 +12,13 @@ import json
 import os
 import sys
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 Values: TypeAlias = Mapping[str, float | Sequence[float]]
 """What one trial measured: measure name -> one number (exact) or one number a unit of the block."""
@@ -184,15 +186,67 @@ class Block(Frozen):
     seed: int
 
 
+class Rung(Frozen):
+    """One rung of training: blocks on which options are measured that were all trained equally far.
+
+    Before the last rung an option is dropped only when another is certified to be better there by more than `slack`,
+    or when more than `keep` would go on: the answer names those, and its error rate leaves them out.
+    """
+
+    blocks: int = Field(ge=1)
+    label: str = Field("", description="how far options are trained, such as '9 epochs'")
+    slack: float = Field(0.0, ge=0, description="how much worse is too bad to go on (relative for times and quantiles)")
+    keep: int | None = Field(None, ge=1, description="at most so many options go on")
+
+
 class Blocks(Frozen):
     """How many blocks a task gives: `race` to choose on, then `fresh` ones that only confirm.
 
-    `population` is the number of units in the finite set that measures marked ``finite`` are drawn from.
+    `population` is the number of units in the finite set that measures marked ``finite`` are drawn from. `rungs`, if
+    options are trained further on the way, shares the race's blocks out in order; fresh blocks belong to the last
+    rung. A bench asks `rung` how far a block's options are trained, and draws units from the block's own seed.
     """
 
     race: int = Field(ge=1)
     fresh: int = Field(ge=0)
     population: int | None = None
+    rungs: tuple[Rung, ...] = ()
+
+    @model_validator(mode="after")
+    def _shared_out(self) -> Self:
+        if self.rungs and sum(rung.blocks for rung in self.rungs) != self.race:
+            parts = " + ".join(str(rung.blocks) for rung in self.rungs)
+            raise ValueError(f"the rungs have {parts} blocks, the race {self.race}: each block belongs to one rung")
+        if self.rungs and (self.rungs[-1].keep or self.rungs[-1].slack):
+            raise ValueError("nothing goes on from the last rung: leave out its keep and slack")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_no_rungs(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What has no rungs keeps the digest that it had before there were any."""
+        return {name: value for name, value in plain(self).items() if value or name != "rungs"}
+
+    def rung(self, block: int) -> int:
+        """The place of the rung that a block belongs to, from 0.
+
+        >>> blocks = Blocks(race=5, fresh=2, rungs=(Rung(blocks=3), Rung(blocks=2)))
+        >>> [blocks.rung(block) for block in range(7)]
+        [0, 0, 0, 1, 1, 1, 1]
+        """
+        ends = list(accumulate(rung.blocks for rung in self.rungs))
+        return min(bisect_right(ends, block), max(len(ends) - 1, 0))
+
+    def assumptions(self) -> dict[str, str]:
+        """What dropping options on the way takes for granted -> how one would notice that it does not hold."""
+        if len(self.rungs) < 2:
+            return {}
+        slack = sorted({rung.slack for rung in self.rungs[:-1]})
+        much = f"by more than {' or '.join(f'{one:g}' for one in slack)}" if slack[-1] else "at all"
+        return {
+            f"an option that is worse {much} on an early rung is worse at the end of training": (
+                "train the nearest of the options that were dropped to the end: fresh blocks do so with the runner-up"
+            )
+        }
 
 
 class Table(Frozen):
