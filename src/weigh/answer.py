@@ -89,6 +89,20 @@ def _tie(lock: Lock, race: Race, ruling: Ruling) -> str:
     return f"Tie: {names} {what}, wrong at most {risk(lock, race, ruling)} of the time; take {chosen}, {_pick(lock)}."
 
 
+def granted(race: Race) -> str:
+    """What an answer over training rungs takes for granted, and whom its error rate leaves out; else nothing."""
+    left = [name for name, runner in race.runners.items() if runner.state == "dominated" and runner.reason]
+    capped = [name for name in left if not race.runners[name].by]
+    text = ""
+    if len(left) > len(capped):
+        behind = [name for name in left if name not in capped]
+        names = ", ".join(behind) if len(behind) <= 3 else f"{len(behind)} options"
+        text = f" It takes for granted that what was worse on an early rung ({names}) would not have caught up."
+    if capped:
+        text += f" It leaves out {', '.join(capped)}: not told apart when a limited number went on."
+    return text
+
+
 def _pick(lock: Lock) -> str:
     return f"the cheapest of them by {lock.cost}" if lock.cost != lock.objective else "the best of them so far"
 
@@ -123,7 +137,10 @@ def why(lock: Lock, race: Race, name: str, ruling: Ruling) -> str:
         short = _short(interval, runner.limit.bound, runner.limit.op)
         return f"breaks '{text}': {_SAID[runner.limit.relative]} {_text(interval)}, short by {short:.3g} or more"
     if runner.state == "dominated":
-        return f"{runner.by} is better in {lock.objective} by {_gain(lock, race, runner.by, name)}"
+        if not runner.by:
+            return runner.reason
+        gained = _gain(lock, race, runner.by, name)
+        return f"{runner.by} is better in {lock.objective} by {gained} {runner.reason}".strip()
     if name == ruling.chosen:
         return _why_chosen(lock, ruling.verdict)
     for constraint in lock.constraints:

@@ -108,11 +108,11 @@ def _most(event: Event) -> int:
 def dropped(lock: Lock, race: Race, name: str) -> str:
     """Why an option left the race, in a few words."""
     runner = race.runners[name]
-    if runner.state == "failed":
+    if runner.state == "failed" or not (runner.by or runner.limit):
         return runner.reason
     if runner.state == "violates" and runner.limit is not None:
         now = race.limit_interval(name, runner.limit)
         bound = next(constraint for constraint in lock.constraints if constraint.limit() == runner.limit)
         what = {"": "it", "difference": "the difference", "ratio": "the ratio"}[bound.relative]
         return f"breaks '{show.bounded(lock, str(bound))}': {what} is {show.ends(now.estimate, now.low, now.high)}"
-    return f"{runner.by} is better in {race.objective.name}"
+    return f"{runner.by} is better in {race.objective.name} {runner.reason}".strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weigh.answer import answer, risk, why
+from weigh.answer import answer, granted, risk, why
 from weigh.confirmation import confirm
 from weigh.decision import LEFT_OUT, Check, Confirmation, Decision, Estimate, Lock, Outcome, Standing
 from weigh.evidence import Evidence, evidence_digest
@@ -26,7 +26,7 @@ def conclude(lock: Lock, race: Race, rows: Sequence[Evidence]) -> Decision:
         verdict=ruling.verdict,
         chosen=ruling.chosen,
         tied=tuple(ruling.tied),
-        answer=answer(lock, race, ruling, more) + _but(confirmation),
+        answer=answer(lock, race, ruling, more) + granted(race) + _but(confirmation),
         confidence=_confidence(lock, race, ruling),
         alpha=lock.alpha,
         objective=lock.objective,
@@ -57,14 +57,16 @@ def _but(confirmation: Confirmation) -> str:
 def finalists(lock: Lock, race: Race) -> list[str]:
     """The options that the fresh blocks measure again: the winner, the runner-up and the baseline.
 
-    In a series over time all of them: who was beaten on the past may be better afterwards.
+    In a series over time all of them: who was beaten on the past may be better afterwards. Over training rungs also
+    the nearest of those that were left behind on the way: it might have caught up.
     """
     chosen = rule(lock, race).chosen
     if chosen is None:
         return []
     others = [name for name, runner in race.runners.items() if name != chosen and runner.state in ("live", "dominated")]
     others.sort(key=race.rank)
-    names = [chosen, *(others if race.objective.serial else others[:1])]
+    behind = [name for name in others[1:] if race.runners[name].reason]
+    names = [chosen, *(others if race.objective.serial else [*others[:1], *behind[:1]])]
     baseline = race.runners[lock.baseline]
     return names if lock.baseline in names or baseline.state == "failed" else [*names, lock.baseline]
 
