@@ -1,0 +1,204 @@
+"""A live canary: the same bets as in a race, one observation at a time, in a state of constant size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
+
+from weigh.scale.bets import Tally, mixed
+from weigh.scale.dependence import RunningInflation
+from weigh.scale.gauge import Gauge, Limit
+from weigh.scale.interval import Interval
+from weigh.scale.series import MeanSeries
+
+Arm: TypeAlias = Literal["canary", "control"]
+State: TypeAlias = Literal["live", "promote", "roll back"]
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What is known of one limit: a tally of values in [0, 1], and what waits for its partner of the other arm."""
+
+    limit: Limit
+    gauge: Gauge
+    tally: Tally = field(default_factory=Tally)
+    inflation: RunningInflation = field(default_factory=RunningInflation)
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    counts: list[int] = field(default_factory=lambda: [0, 0])
+
+    @property
+    def bound(self) -> float:
+        """The bound, as a mean of values in [0, 1]."""
+        if self.gauge.kind == "quantile":
+            return 1.0 - self.gauge.q
+        low, high = self.ends
+        return min(max((self.limit.bound - low) / (high - low), 0.0), 1.0)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Least and greatest of what the limit bounds."""
+        span = self.gauge.high - self.gauge.low
+        return (-span, span) if self.limit.relative else (self.gauge.low, self.gauge.high)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """On which side the mean lies where the limit is met, and where it is broken."""
+        return (1, 0) if self.limit.op == "<=" else (0, 1)
+
+    def add(self, arm: Arm, value: float) -> None:
+        """Take one value; of a difference, when both arms have some, the difference of their means since the last."""
+        if self.gauge.kind == "quantile":
+            if arm == "canary":
+                self._take(float(value > self.limit.bound))
+            return
+        place = int(arm == "control")
+        self.sums[place] += value
+        self.counts[place] += 1
+        if not self.limit.relative:
+            self.sums, self.counts = [0.0, 0.0], [0, 0]
+            if arm == "canary":
+                self._take((value - self.ends[0]) / (self.ends[1] - self.ends[0]))
+        elif min(self.counts):
+            gap = self.sums[0] / self.counts[0] - self.sums[1] / self.counts[1]
+            self.sums, self.counts = [0.0, 0.0], [0, 0]
+            self._take((gap - self.ends[0]) / (self.ends[1] - self.ends[0]))
+
+    def _take(self, z: float) -> None:
+        value = np.array([min(max(z, 0.0), 1.0)])
+        self.tally.update(value)
+        if self.gauge.kind == "quantile":
+            self.inflation.update(value)
+
+    def evidence(self, side: int) -> float:
+        """Log of the evidence that the mean lies on that side of the bound."""
+        logs = self.tally.logs(self.bound)[side]
+        return mixed(logs / self.inflation.value) if self.gauge.kind == "quantile" and self.tally.n else mixed(logs)
+
+    def state(self) -> dict[str, Any]:
+        """All that it knows, as JSON has it."""
+        return {
+            "tally": self.tally.state(), "inflation": self.inflation.state(), "sums": self.sums, "counts": self.counts
+        }  # fmt: skip
+
+
+class Canary:
+    """Whether a new version keeps to its limits, from live observations of it and of the version that it replaces.
+
+    Requests come to either arm, by chance and not by what they are. After any observation one may look, promote or
+    roll back: the chance that a version which breaks a limit is ever promoted is at most alpha, and so is the chance that one
+    which meets all limits is ever rolled back. Workers keep one each and join them with `merge`; what is kept does not
+    grow with the observations.
+
+    Of a difference to the control each value of one arm is set against the mean of what the other arm gave since the
+    last: a canary of 5 % of the traffic uses all of the control's.
+
+    Args:
+        gauges: the measures: bounded means, and quantiles against a number (an SLO).
+        limits: of means, alone or as a difference to the control; of quantiles, alone.
+        alpha: the error rate of each of the two verdicts.
+
+    Raises:
+        ValueError: a limit that a live canary cannot hold, with what to state instead.
+
+    >>> canary = Canary([Gauge("errors", "mean", "lower")], [Limit("errors", "<=", 0.1, "difference")], alpha=0.05)
+    >>> for request in range(400):
+    ...     canary.add("control", {"errors": request % 20 == 0})
+    ...     canary.add("canary", {"errors": request % 25 == 0})
+    >>> canary.judge()
+    'promote'
+    """
+
+    def __init__(self, gauges: Sequence[Gauge], limits: Sequence[Limit], alpha: float) -> None:
+        by_name = {gauge.name: gauge for gauge in gauges}
+        self.limits, self.alpha = tuple(limits), alpha
+        self._watches = {limit: _Watch(limit, _bounded(by_name[limit.gauge], limit)) for limit in limits}
+        self._met: set[Limit] = set()
+        self._broken: set[Limit] = set()
+
+    def add(self, arm: Arm, values: Mapping[str, float]) -> None:
+        """One observation of one arm: the value of each gauge that it has."""
+        for limit, watch in self._watches.items():
+            if limit.gauge in values:
+                watch.add(arm, float(values[limit.gauge]))
+
+    def judge(self) -> State:
+        """Promote when every limit is certified as met, roll back when one is certified as broken."""
+        for limit in self.limits:
+            if self.meets(limit):
+                self._met.add(limit)
+            if self.breaks(limit):
+                self._broken.add(limit)
+        if self._broken:
+            return "roll back"
+        return "promote" if len(self._met) == len(self.limits) else "live"
+
+    def meets(self, limit: Limit) -> bool:
+        """The limit is certified as met."""
+        watch = self._watches[limit]
+        return limit in self._met or watch.evidence(watch.sides[0]) >= -math.log(self.alpha)
+
+    def breaks(self, limit: Limit) -> bool:
+        """The limit is certified as broken."""
+        watch = self._watches[limit]
+        return limit in self._broken or watch.evidence(watch.sides[1]) >= math.log(len(self.limits) / self.alpha)
+
+    def limit_interval(self, limit: Limit) -> Interval:
+        """What the limit bounds, at the canary's alpha; of a quantile the share of values beyond the limit."""
+        watch = self._watches[limit]
+        low, high = (0.0, 1.0) if watch.gauge.kind == "quantile" else watch.ends
+        series = MeanSeries(list, low, high, None)
+        series.tally, series.n = watch.tally, watch.tally.n
+        return series.interval(self.alpha)
+
+    def merge(self, other: Canary) -> None:
+        """Add what another worker's canary saw.
+
+        Raises:
+            ValueError: it holds other limits, or another alpha.
+        """
+        if (other.limits, other.alpha) != (self.limits, self.alpha):
+            raise ValueError("two canaries are joined only if they hold the same limits at the same alpha")
+        for limit, mine in self._watches.items():
+            theirs = other._watches[limit]
+            mine.tally.merge(theirs.tally)
+            mine.inflation.merge(theirs.inflation)
+            mine.sums = [a + b for a, b in zip(mine.sums, theirs.sums)]
+            mine.counts = [a + b for a, b in zip(mine.counts, theirs.counts)]
+        self._met |= other._met
+        self._broken |= other._broken
+
+    def state(self) -> dict[str, Any]:
+        """All that it knows, as JSON has it; `restore` takes it."""
+        places = {limit: place for place, limit in enumerate(self.limits)}
+        return {
+            "watches": [self._watches[limit].state() for limit in self.limits],
+            "met": sorted(places[limit] for limit in self._met),
+            "broken": sorted(places[limit] for limit in self._broken),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> Self:
+        """Know what was known when `state` was taken, and no more."""
+        for limit, kept in zip(self.limits, state["watches"]):
+            watch = self._watches[limit]
+            watch.tally, watch.inflation = Tally.of(kept["tally"]), RunningInflation.of(kept["inflation"])
+            watch.sums, watch.counts = list(kept["sums"]), list(kept["counts"])
+        self._met = {self.limits[place] for place in state["met"]}
+        self._broken = {self.limits[place] for place in state["broken"]}
+        return self
+
+
+def _bounded(gauge: Gauge, limit: Limit) -> Gauge:
+    """The gauge, once it is known that the limit can be held live."""
+    if gauge.kind == "mean" and limit.relative != "ratio" and not gauge.serial:
+        return gauge
+    if gauge.kind == "quantile" and not limit.relative:
+        return gauge
+    what = " ".join(filter(None, (gauge.kind, limit.relative)))
+    raise ValueError(
+        f"a live canary cannot hold a limit on {gauge.name} ({what}): requests of two arms make no pairs; state a mean, "
+        "its difference to the control, or a quantile against a number"
+    )
