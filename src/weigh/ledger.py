@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -22,6 +22,16 @@ from weigh.migrations import TABLES, seal
 DEFAULT = ".weigh/ledger.db"
 _EXHIBITS: TypeAdapter[list[Exhibit]] = TypeAdapter(list[Exhibit])
 _Kind = TypeVar("_Kind", bound=Frozen)
+_TEXTS: Mapping[str, Mapping[str, Callable[[Any], str]]] = {
+    "weigh_lock": {"body": lambda body: Lock.model_validate(body).model_dump_json()},
+    "weigh_evidence": {"body": lambda body: Evidence.model_validate(body).model_dump_json()},
+    "weigh_decision": {
+        "body": lambda body: Decision.model_validate(body).model_dump_json(),
+        "exhibits": lambda shown: _EXHIBITS.dump_json(_EXHIBITS.validate_python(shown)).decode(),
+    },
+    "weigh_record": {},
+}
+"""How what an export nests becomes the text of its column again."""
 
 
 class Edited(LedgerError):
@@ -87,6 +97,15 @@ class Ledger:
             known = [str(row["digest"]) for row in self._base.rows("SELECT digest FROM weigh_lock")]
             raise LedgerError(unknown("lock", digest, [name[7:19] for name in known], f"in {self.where}"))
         return self._made(Lock, rows[0], f"the lock {rows[0]['digest'][7:19]}")
+
+    def locks(self) -> list[Lock]:
+        """Every lock, in the order of time.
+
+        Raises:
+            Edited: one does not match its digest.
+        """
+        rows = self._sealed("weigh_lock", order="at, digest")
+        return [self._made(Lock, row, f"the lock {row['digest'][7:19]}") for row in rows]
 
     # evidence
 
@@ -204,6 +223,27 @@ class Ledger:
                     **row,
                     **{name: _json(row[name]) for name in ("body", "exhibits") if name in row},
                 }
+
+    def load(self, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Add rows that `export` gave, seals and all; how many there were. What is there already stays as it is.
+
+        Raises:
+            Edited: a row is not the one that was exported; none is then added.
+        """
+        found: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
+        for row in rows:
+            table = str(row.get("table"))
+            if table not in found:
+                raise LedgerError(f"a row of '{table}' is no row of a ledger: give what `weigh ledger export` printed")
+            try:
+                texts = {name: _TEXTS[table][name](row[name]) for name in _TEXTS[table]}
+                whole = {**{name: row[name] for name in (*TABLES[table], "seal")}, **texts}
+            except (KeyError, ValueError):
+                raise Edited(f"a row of {table} is not what `weigh ledger export` printed: it was edited") from None
+            found[table].append({**self._whole(table, dict(whole)), "seal": whole["seal"]})
+        for table, added in found.items():
+            self._base.insert(table, added)
+        return sum(map(len, found.values()))
 
     # rows
 

@@ -47,7 +47,7 @@ def verify(path: str | Path, ledger: Ledger | str | Path) -> Verification:
     try:
         if seal(text) != text:
             return Verification(3, f"{path} was edited: its digest does not match its text")
-        front = Front.model_validate(_front_of(text))
+        front = Front.model_validate(front_of(text))
         digest = front.lock.digest()
     except _AMISS as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
@@ -55,7 +55,12 @@ def verify(path: str | Path, ledger: Ledger | str | Path) -> Verification:
     return _opened(path, text, front, digest, ledger)
 
 
-def _front_of(text: str) -> dict[str, Any]:
+def front_of(text: str) -> dict[str, Any]:
+    """The front matter of a record.
+
+    Raises:
+        ValueError: there is none.
+    """
     if not text.startswith("---\n") or "\n---\n" not in text:
         raise ValueError("no front matter between --- lines")
     loaded = yaml.safe_load(text[4 : text.index("\n---\n", 3)])

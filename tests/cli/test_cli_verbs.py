@@ -217,3 +217,27 @@ def test_a_ledger_that_is_not_the_usual_one_is_in_every_command_that_is_printed(
 
 def test_doctor_does_not_call_a_ledger_fine_that_is_not_there(weigh: Run):
     assert "not there yet" in weigh("doctor").out
+
+
+def test_verify_measures_again(weigh: Run):
+    weigh(*DECIDE)
+    (record,) = Path(".weigh/toy/decisions").glob("*.md")
+    assert "type --remeasure with it" in weigh("verify", record, "--seed", "5").err
+    ran = weigh("verify", record, "--remeasure", "--quiet", "--seed", "5")
+    assert ran.code == 0 and ran.first.startswith("holds: divides meets every constraint again")
+    assert "What the verdict rests on" in ran.out and "divides meets 'accuracy >= baseline - 0.05'" in ran.out
+    told = json.loads(weigh("verify", record, "--remeasure", "--quiet", "--seed", "5", "--json").out)
+    assert told["code"] == 0 and told["holding"]["status"] == "holds" and told["seed"] == 5
+    assert len(json.loads(weigh("show", "--json").out)) == 1
+    record.write_text(record.read_text().replace("divides", "divined", 1))
+    assert weigh("verify", record, "--remeasure").code == 3
+
+
+def test_a_ledger_goes_to_another_machine(weigh: Run):
+    weigh(*DECIDE)
+    (record,) = Path(".weigh/toy/decisions").glob("*.md")
+    weigh("ledger", "export", "-o", "all.jsonl")
+    assert "rows of all.jsonl are in other.db" in weigh("ledger", "import", "all.jsonl", "--ledger", "other.db").out
+    assert weigh("verify", record, "--ledger", "other.db").code == 0
+    Path("all.jsonl").write_text("no row\n")
+    assert "line 1 of all.jsonl is no row" in weigh("ledger", "import", "all.jsonl", "--ledger", "other.db").err

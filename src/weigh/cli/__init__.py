@@ -68,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit status.
 
     0 done; 1 an error that weigh did not expect; 2 what was asked cannot work; 130 interrupted.
-    `decide` adds 5 (undecided) and 6 (no option is left), `verify` 3 (edited) and 4 (evidence is missing).
+    `decide` adds 5 (undecided) and 6 (no option is left), `verify` 3 (edited) and 4 (evidence is missing), and
+    `verify --remeasure` 5 (not settled) and 7 (contradicted).
     """
     _open_streams()
     try:

@@ -1,9 +1,10 @@
-"""Export the ledger: locks, evidence, decisions and records as JSON lines."""
+"""Export the ledger as JSON lines, or import them: locks, evidence, decisions and records."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -36,6 +37,33 @@ def export(output: str | None, ledger: str) -> None:
             _write(book, stream)
             stream.flush()
             os.fsync(stream.fileno())
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@ledger_flag
+def import_(file: str, ledger: str) -> None:
+    """Add to the ledger what `weigh ledger export` printed into FILE; what is there already stays as it is."""
+    from weigh.ledger import Ledger
+
+    with Ledger(ledger) as book:
+        count = book.load(_rows(file))
+    click.echo(f"{count:,} rows of {file} are in {ledger}")
+
+
+def _rows(file: str) -> Iterator[dict[str, Any]]:
+    import json
+
+    from weigh.choice import UsageError
+
+    with Path(file).open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                yield dict(json.loads(line))
+            except (ValueError, TypeError):
+                raise UsageError(
+                    f"line {number} of {file} is no row of a ledger: give what `weigh ledger export` printed"
+                ) from None
 
 
 def _write(book: Ledger, stream: TextIO) -> None:
