@@ -89,9 +89,9 @@ class Canary:
     """Whether a new version keeps to its limits, from live observations of it and of the version that it replaces.
 
     Requests come to either arm, by chance and not by what they are. After any observation one may look, promote or
-    roll back: the chance that a version which breaks a limit is ever promoted is at most alpha, and so is the chance that one
-    which meets all limits is ever rolled back. Workers keep one each and join them with `merge`; what is kept does not
-    grow with the observations.
+    roll back: the chance that a version which breaks a limit is ever promoted is at most alpha, and so is the chance
+    that one which meets all limits is ever rolled back. Workers keep one each and join them with `merge`; what is kept
+    does not grow with the observations.
 
     Of a difference to the control each value of one arm is set against the mean of what the other arm gave since the
     last: a canary of 5 % of the traffic uses all of the control's.
@@ -199,6 +199,6 @@ def _bounded(gauge: Gauge, limit: Limit) -> Gauge:
         return gauge
     what = " ".join(filter(None, (gauge.kind, limit.relative)))
     raise ValueError(
-        f"a live canary cannot hold a limit on {gauge.name} ({what}): requests of two arms make no pairs; state a mean, "
-        "its difference to the control, or a quantile against a number"
+        f"a live canary cannot hold a limit on {gauge.name} ({what}): requests of two arms make no pairs; state a "
+        "mean, its difference to the control, or a quantile against a number"
     )
