@@ -38,7 +38,7 @@ class Shares(NamedTuple):
 
 @dataclass(slots=True)
 class Purse:
-    """An error rate of 1 in parts: some spread over all who may claim, the rest for those whom the data favour, in line.
+    """An error rate of 1 in parts: some spread over all who may claim, the rest for those whom the data favour.
 
     The line is drawn once, when all have been looked at alike, and only later values count for it. The first in line
     gets the largest part. Whoever is certified leaves it and those behind move up: a graphical procedure, so that the
