@@ -94,7 +94,7 @@ def test_explain_answers_every_question(weigh: Run):
                     "What more blocks would do", "What re-opens it", "What every interval rests on"):  # fmt: skip
         assert f"\n{heading}\n" in out
     flat = " ".join(out.split())
-    assert re.search(r"zero: dominated (when the race ended, )?after \d+ blocks", flat)
+    assert re.search(r"zero: dominated (when the race ended, )?after \d+ blocks?", flat)
     assert "watch the share of multiples of three" in flat
     assert "betting confidence sequence" in flat
     assert "needy: failed in block 1: unfit" in flat

@@ -33,7 +33,7 @@ def test_drawing_leaves_the_settings_of_the_library_alone():
 
 
 def test_the_last_point_of_a_line_is_the_interval_that_was_judged(told):
-    """Followed block by block without judging, the race ends where the decision did."""
+    """Followed block by block, the race ends where the decision did."""
     ledger, decision = told
     lock, rows = ledger.lock(decision.lock), ledger.evidence(decision.lock)
     blocks: dict[int, list[Evidence]] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from weigh.choice import Measure
-from weigh.decision import Constraint, Decision, Lock, by_block
+from weigh.decision import Constraint, Decision, Lock, by_block, feed
 from weigh.evidence import Evidence
 from weigh.report.canvas import SERIES, Picture, unbroken
 from weigh.report.forest import Bound
@@ -147,13 +147,13 @@ def axis(lock: Lock, constraint: Constraint) -> str:
 def _follow(
     lock: Lock, made: Decision, blocks: list[tuple[int, list[Evidence]]], questions: Sequence[_Question]
 ) -> list[list[Trace]]:
-    """Run the race again without judging it, and read the questions at a few dozen blocks."""
+    """Run the race again, and read the questions at a few dozen blocks."""
     colours, race = palette(lock, made), lock.race()
     stops = _stops(made, len(blocks))
     points: list[dict[str, list[tuple[int, Interval]]]] = [{name: [] for name in q.names} for q in questions]
     for count, (index, group) in enumerate(blocks, 1):
-        race.add(index, {row.option: row.values for row in group})
-        present = {row.option for row in group}
+        feed(race, index, group)
+        present = {row.option for row in group if row.status == "measured"}
         if count in stops:
             for question, kept in zip(questions, points, strict=True):
                 for name in present.intersection(question.names):
