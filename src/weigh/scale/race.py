@@ -93,7 +93,7 @@ class Race:
         self._shares = Shares.of(len(self._random), self.objective.kind != "exact")
         relative = all(limit.relative for limit in self._random)
         self._claimants = max(len(options) - (relative and baseline in options), 1)
-        self._purse, self._leaders = Purse(self._claimants), Purse(len(options) - 1)
+        self._purse, self._leaders = Purse(self._claimants), Purse(len(options))
         self.tracks = Tracks({name: runner.measured for name, runner in self.runners.items()}, self.gauges)
         self._ranks: dict[str, tuple[int, float]] = {}
         self._claims: dict[tuple[str, Limit, bool], Claim] = {}
