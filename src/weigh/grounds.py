@@ -64,7 +64,18 @@ def grounds(lock: Lock, made: Decision, race: Race) -> list[Ground]:
             found += [_met(lock, standing.option, check) for check in standing.checks if check.met]
         else:
             found += _out(lock, made, race, standing)
-    return sorted(found, key=lambda ground: ground.slack)
+    return sorted(found, key=_slack)
+
+
+def _slack(ground: Ground) -> float:
+    return ground.slack
+
+
+def _ahead(lock: Lock, race: Race, name: str, rival: str) -> Ground:
+    """Whoever was certified to be better; where that was known only within epsilon, no worse than that."""
+    lead = Estimate.of(race.advantage(name, rival))
+    floor = 0.0 if lead.low is not None and lead.low > 0 else -lock.epsilon
+    return Ground(name, "ahead", lead, floor, True, rival=rival)
 
 
 def limit_ground(lock: Lock, option: str, check: Check, kind: Literal["meets", "breaks"]) -> Ground:
@@ -84,10 +95,8 @@ def _out(lock: Lock, made: Decision, race: Race, standing: Standing) -> list[Gro
         broken = [check for check in standing.checks if check.met is False]
         return [limit_ground(lock, standing.option, check, "breaks") for check in broken[:1]]
     if standing.outcome == "dominated":
-        by = race.runners[standing.option].by or str(made.chosen)
-        lead = Estimate.of(race.advantage(by, standing.option))
-        floor = 0.0 if lead.low is not None and lead.low > 0 else -lock.epsilon
-        return [Ground(by, "ahead", lead, floor, True, rival=standing.option)]
+        beside = {race.runners[standing.option].by, made.chosen} - {"", None}
+        return [max((_ahead(lock, race, str(by), standing.option) for by in sorted(map(str, beside))), key=_slack)]
     if standing.outcome == "tied" and standing.advantage is not None and made.chosen:
         lead = standing.advantage
         return [Ground(made.chosen, "within", lead, -lock.epsilon, True, rival=standing.option)]

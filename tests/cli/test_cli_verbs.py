@@ -91,12 +91,14 @@ def test_explain_answers_every_question(weigh: Run):
     weigh(*DECIDE)
     out = weigh("explain", "last").out
     for heading in ("Why it is so", "What each constraint cost", "Why not the others", "Which evidence decided",
-                    "What more blocks would do", "What re-opens it", "What every interval rests on"):  # fmt: skip
+                    "What more blocks would do", "What would change the answer", "What re-opens it", "What every interval rests on"):  # fmt: skip
         assert f"\n{heading}\n" in out
     flat = " ".join(out.split())
     assert re.search(r"zero: dominated (when the race ended, )?after \d+ blocks?", flat)
     assert "watch the share of multiples of three" in flat
     assert "betting confidence sequence" in flat
+    assert re.search(r"The verdict rests on \d+ claims?, the closest call first: - divides ", flat)
+    assert re.search(r"(certain|same) if( - .*)? - the risk were 0\.5%, not 5%", flat)
     assert "needy: failed in block 1: unfit" in flat
 
 
@@ -226,6 +228,7 @@ def test_verify_measures_again(weigh: Run):
     ran = weigh("verify", record, "--remeasure", "--quiet", "--seed", "5")
     assert ran.code == 0 and ran.first.startswith("holds: divides meets every constraint again")
     assert "What the verdict rests on" in ran.out and "divides meets 'accuracy >= baseline - 0.05'" in ran.out
+    assert "(seed 5): holds: divides meets" in " ".join(weigh("explain", "last").out.split())
     told = json.loads(weigh("verify", record, "--remeasure", "--quiet", "--seed", "5", "--json").out)
     assert told["code"] == 0 and told["holding"]["status"] == "holds" and told["seed"] == 5
     assert len(json.loads(weigh("show", "--json").out)) == 1

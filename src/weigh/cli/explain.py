@@ -12,6 +12,7 @@ from weigh.cli._flags import existing, json_flag, ledger_flag, print_json, short
 if TYPE_CHECKING:
     from weigh.decision import Decision, Estimate, Lock, Standing
     from weigh.evidence import Evidence
+    from weigh.remeasure import Remeasured
 
 
 class Section(NamedTuple):
@@ -29,11 +30,13 @@ class Section(NamedTuple):
 def command(id: str, option: str | None, ledger: str, as_json: bool) -> None:
     """Say in words why the decision ID (the start of it, or `last`) came out as it did; or what became of OPTION."""
     from weigh import show
+    from weigh.remeasure import remeasurements
 
     with existing(ledger) as book:
         lock, made = taken(book, id)
         rows = book.evidence(lock.digest())
-    sections = of_option(lock, made, rows, option) if option else of_decision(lock, made, rows)
+        again = [] if option else remeasurements(book, lock, made)
+    sections = of_option(lock, made, rows, option) if option else of_decision(lock, made, rows, again)
     if as_json:
         told = [{"title": section.title, "items": list(section.items)} for section in sections]
         print_json({"id": short(made.lock), "answer": made.answer, "sections": told})
@@ -43,9 +46,17 @@ def command(id: str, option: str | None, ledger: str, as_json: bool) -> None:
     show.sections(console, [(section.title, section.items) for section in sections])
 
 
-def of_decision(lock: Lock, made: Decision, rows: Sequence[Evidence]) -> list[Section]:
-    """The whole decision in words."""
+def of_decision(
+    lock: Lock, made: Decision, rows: Sequence[Evidence], again: Sequence[Remeasured] = ()
+) -> list[Section]:
+    """The whole decision in words; `again` is what came of measuring it again."""
     from weigh import show
+    from weigh.cli import _why
+    from weigh.decision import replay
+    from weigh.grounds import grounds
+
+    race = replay(lock, rows)
+    calls = grounds(lock, made, race)
 
     rivals = [standing for standing in show.ordered(lock, made) if standing.option != made.chosen]
     rank = lock.measure(lock.objective)
@@ -53,13 +64,12 @@ def of_decision(lock: Lock, made: Decision, rows: Sequence[Evidence]) -> list[Se
     asked = f"{made.question} The {rank.better} {lock.objective} wins: {rank.meaning}{unit}."
     return [
         Section("What was asked", [asked, *_asked(lock)]),
-        Section("Why it is so", _chosen(lock, made)),
-        Section(
-            "What each constraint cost", [_cost(lock, made, text) for text in made.constraints] or ["There was none."]
-        ),
+        Section("Why it is so", [*_chosen(lock, made), *_why.again(again)]),
+        Section("What each constraint cost", _why.costs(lock, made, rows) or ["There was none."]),
         Section("Why not the others", [f"{s.option}: {_fate(lock, made, s)}" for s in rivals]),
-        Section("Which evidence decided", _evidence(made, rows)),
-        Section("What more blocks would do", _more(lock, made)),
+        Section("Which evidence decided", [*_why.evidence(made, rows), *_why.closest(lock, made, calls)]),
+        Section("What more blocks would do", _why.more(lock, made, race)),
+        Section("What would change the answer", _why.changes(lock, made, rows, calls)),
         Section(
             "What re-opens it", [f"{what}: {how}" for what, how in made.assumptions.items()] or ["Nothing is watched."]
         ),
@@ -89,35 +99,6 @@ def _chosen(lock: Lock, made: Decision) -> list[str]:
     return [*lines, f"Measured again on fresh blocks, {made.confirmation.status}: {made.confirmation.text}."]
 
 
-def _cost(lock: Lock, made: Decision, constraint: str) -> str:
-    """What the best option that a constraint ruled out would have gained in the objective."""
-    from weigh import show
-
-    out = [s for s in made.standings if s.outcome == "violates" and _broken(s) == constraint]
-    if not out:
-        return f"'{constraint}' ruled out no option."
-    names = ", ".join(standing.option for standing in out)
-    gains = [(s.advantage.estimate, s) for s in out if s.advantage is not None and s.advantage.estimate is not None]
-    if not gains:
-        return f"'{constraint}' ruled out {names}."
-    least, best = min(gains, key=lambda gain: gain[0])
-    assert best.advantage is not None
-    if least >= 0:
-        return (
-            f"'{constraint}' ruled out {names}; it cost nothing: none of them is better in {lock.objective} "
-            f"than {made.chosen}."
-        )
-    text = show.gain(lock, best.advantage, flip=True)
-    return (
-        f"'{constraint}' ruled out {names}. Its price: {best.option} is better in {lock.objective} than "
-        f"{made.chosen} by {text}."
-    )
-
-
-def _broken(standing: Standing) -> str:
-    return next((check.constraint for check in standing.checks if check.met is False), "")
-
-
 def _fate(lock: Lock, made: Decision, standing: Standing) -> str:
     from weigh import show
 
@@ -135,55 +116,6 @@ def _lead(lock: Lock, made: Decision, value: Estimate) -> str:
     behind = value.estimate is not None and value.estimate < 0
     who = f"It is ahead of {made.chosen}" if behind else f"{made.chosen} is ahead of it"
     return f"{who} in {lock.objective} by {show.gain(lock, value, flip=behind)}"
-
-
-def _evidence(made: Decision, rows: Sequence[Evidence]) -> list[str]:
-    from weigh import show
-
-    spent = sum(row.seconds for row in rows)
-    lines = [
-        f"{show.count(made.measurements, 'trial')} on {show.count(made.blocks, 'block')} (measuring everything takes "
-        f"{made.exhaustive:,}), "
-        f"{show.seconds(spent)} in trials; kept as {made.evidence[:19]}."
-    ]
-    places = sorted(
-        {
-            f"{row.where.machine}, {row.where.cores} cores, Python {row.where.python}, weigh {row.where.weigh}"
-            for row in rows
-        }
-    )
-    lines += [f"Measured on {place}." for place in places]
-    statuses = {status: sum(row.status == status for row in rows) for status in ("unfit", "failed", "timeout")}
-    return [
-        *lines,
-        *(f"{show.count(times, 'trial')} ended as {status}." for status, times in statuses.items() if times),
-    ]
-
-
-def _more(lock: Lock, made: Decision) -> list[str]:
-    from weigh import show
-
-    lines = []
-    if made.more_blocks:
-        left = lock.blocks.race - made.blocks
-        where = (
-            "the task has as many left; raise --budget"
-            if left >= made.more_blocks
-            else "the task has fewer left; bring more data"
-        )
-        lines.append(f"About {show.count(made.more_blocks, 'more block')} would settle it ({where}).")
-    elif made.verdict in ("chosen", "none"):
-        lines.append("Nothing: the verdict is settled.")
-    elif made.verdict == "tie":
-        lines.append("They would hardly tell the tied options apart.")
-    else:
-        lines.append("No number of blocks can be named that would settle it.")
-    for standing in made.standings:
-        for check in standing.checks if standing.dropped_at is None else ():
-            if check.met is None and check.more_blocks:
-                about = show.count(check.more_blocks, "more block")
-                lines.append(f"{standing.option}: about {about} would tell whether it meets '{check.constraint}'.")
-    return lines
 
 
 def of_option(lock: Lock, made: Decision, rows: Sequence[Evidence], option: str) -> list[Section]:
