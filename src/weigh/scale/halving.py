@@ -133,6 +133,11 @@ class Halving:
             runner.blocks.append(block)
             runner.measured.by_gauge = self._race.runners[name].values
 
+    def know(self, exact: Mapping[str, Mapping[str, float]]) -> None:
+        """What exact gauges give, by option and gauge, before anything is measured."""
+        for race in self._races:
+            race.know(exact)
+
     def fail(self, option: str, reason: str, block: int) -> None:
         """The option could not be measured: it leaves, and what it alone excluded comes back."""
         self._reach(block)
@@ -147,8 +152,7 @@ class Halving:
         if block >= self._start:
             self._race.judge(block - self._start)
         self._follow()
-        early = self._race is not self._last and self.objective.kind != "exact"
-        if early and (not self._race.wanted() or len(self.live()) < 2):
+        if not self._final and (not self._race.wanted() or len(self.live()) < 2):
             self._climb(block)
 
     def live(self) -> list[str]:
@@ -179,7 +183,15 @@ class Halving:
 
     def feasible(self, name: str) -> bool:
         """Every limit is certified as met: a random one on the last rung."""
-        return all(self._judging(name, limit).meets(name, limit) for limit in self.limits)
+        return all(self.meets(name, limit) for limit in self.limits)
+
+    def meets(self, name: str, limit: Limit) -> bool:
+        """The limit is certified as met."""
+        return self._judging(name, limit).meets(name, limit)
+
+    def breaks(self, name: str, limit: Limit) -> bool:
+        """The limit is certified as broken."""
+        return self._judging(name, limit).breaks(name, limit)
 
     def beats(self, winner: str, name: str) -> bool:
         """`winner` is certified to be better, by more than the slack of the last rung that measured both."""
@@ -187,9 +199,11 @@ class Halving:
 
     def equivalent(self, names: Sequence[str]) -> bool:
         """All are certified to lie within epsilon of the best of them, which only the last rung can tell."""
-        if self.objective.kind != "exact" and self._race is not self._last:
-            return len(names) < 2
-        return self._race.equivalent(names)
+        return self._race.equivalent(names) if self._final else len(names) < 2
+
+    def within(self, name: str, rival: str) -> bool:
+        """Neither is better than the other by more than epsilon, which only the last rung can tell."""
+        return self._final and self._both(name, rival) is self._race and self._race.within(name, rival)
 
     def rank(self, name: str) -> float:
         """The objective as measured so far, smaller is better; who left earlier stays as far behind as when it left."""
@@ -243,6 +257,11 @@ class Halving:
     @property
     def _race(self) -> Race:
         return self._races[self.rung]
+
+    @property
+    def _final(self) -> bool:
+        """What the rung says of the objective holds at the end."""
+        return self._race is self._last or self.objective.kind == "exact"
 
     @property
     def _start(self) -> int:

@@ -29,6 +29,13 @@ from weigh.scale.risk import Claim, Purse, Shares, clipped
 from weigh.scale.series import Account
 from weigh.scale.tracks import Array, Relative, Subject, Tracks, Values, mapped
 
+_FEW = 12
+"""Up to so many options each certified one is compared with each other one; of more, the best with the others."""
+_BACKED = 6
+"""So many leaders get a part of the error rate of their own; a seventh would get a hundredth."""
+_AGAIN = 1.5
+"""By how many times the blocks grow before a better reference is looked for."""
+
 State: TypeAlias = Literal["live", "violates", "dominated", "failed"]
 
 
@@ -96,6 +103,7 @@ class Race:
         self._purse, self._leaders = Purse(self._claimants), Purse(len(options))
         self.tracks = Tracks({name: runner.measured for name, runner in self.runners.items()}, self.gauges)
         self._ranks: dict[str, tuple[int, float]] = {}
+        self._sums: dict[str, tuple[int, float, int]] = {}
         self._claims: dict[tuple[str, Limit, bool], Claim] = {}
         self._leads: dict[tuple[str, str], list[Account]] = {}
         self._ahead: dict[tuple[str, str, float], Claim] = {}
@@ -103,7 +111,7 @@ class Race:
         self._certified: set[str] = set()
         self._backed: list[str] = []
         self.measurements = self.dropped = 0
-        self._compared = ""
+        self._compared, self._reference = "", ("", 0)
         self._plan = Plan(self, blocks, room)
 
     # what happened
@@ -149,9 +157,16 @@ class Race:
         self._move_up()
 
     def _references(self) -> list[str]:
-        """The certified options that others are compared with: the best so far; all of them where they are few."""
+        """The certified options that others are compared with: all where they are few; else the best as it was when it
+        was last looked for, since a new one is compared with all others from the first block on."""
         feasible = sorted((name for name in self.live() if self.feasible(name)), key=self.rank)
-        return feasible if len(self.runners) <= 12 and self.objective.kind != "exact" else feasible[:1]
+        if len(self.runners) <= _FEW and self.objective.kind != "exact":
+            return feasible
+        name, since = self._reference
+        blocks = max((len(self.runners[one].blocks) for one in feasible[:1]), default=0)
+        if self.objective.kind == "exact" or name not in feasible or blocks > _AGAIN * since:
+            self._reference = (feasible[0], blocks) if feasible else ("", 0)
+        return [self._reference[0]] if feasible else []
 
     def _pointless(self, winner: str, name: str) -> bool:
         """Not certified, and no better than the winner by more than epsilon, as is known without error."""
@@ -189,9 +204,9 @@ class Race:
                 for claim in self._bet_on(name, False):
                     claim.open(self.tracks, 0.5)
         live = self.live()
-        if self._shares.beat and len(live) > 1 and self._leaders.claimants > 3:
-            leader = min(live, key=self.rank)
-            if leader not in self._backed:
+        if self._shares.beat and len(live) > 1 and self._leaders.claimants > 3 and len(self._backed) < _BACKED:
+            leader = min(live, key=self.rank) if len(self.runners) <= _FEW else self._reference[0]
+            if leader in live and leader not in self._backed:
                 self._backed.append(leader)
                 self._back(leader, 0.75 * 0.5 ** len(self._backed))
 
@@ -284,8 +299,8 @@ class Race:
 
     def equivalent(self, names: Sequence[str]) -> bool:
         """All are certified to lie within epsilon of the best of them, or of each other where they are few."""
-        best = min(names, key=self.rank)
-        firsts = names if len(names) <= 12 else [best]
+        best = self._reference[0] if self._reference[0] in names else min(names, key=self.rank)
+        firsts = names if len(self.runners) <= _FEW else [best]
         return all(self.within(a, b) for i, a in enumerate(firsts) for b in names if b != a and b not in firsts[:i])
 
     def within(self, name: str, rival: str) -> bool:
@@ -319,16 +334,17 @@ class Race:
     def _rank(self, name: str, arrays: Sequence[Array]) -> float:
         if not arrays:
             return math.inf
-        if self.objective.kind == "mean" and not self.objective.serial:
-            view = self.tracks.view(Subject(name, self.objective.name))
-            assert view is not None
-            center = view.series.estimate()
+        if self.objective.kind == "mean":
+            read, total, n = self._sums.get(name, (0, 0.0, 0))
+            total += sum(float(array.sum()) for array in arrays[read:])
+            n += sum(array.size for array in arrays[read:])
+            self._sums[name] = (len(arrays), total, n)
+            center = total / max(n, 1)
         elif self.objective.kind == "exact":
             center = float(arrays[0][0])
         else:
-            values = np.concatenate(arrays)
-            center = values.mean() if self.objective.kind == "mean" else np.quantile(values, self.objective.q)
-        return float(center if self.objective.better == "lower" else -center)
+            center = float(np.quantile(np.concatenate(arrays), self.objective.q))
+        return center if self.objective.better == "lower" else -center
 
     # claims
 
