@@ -172,7 +172,10 @@ def test_one_track_serves_both_directions() -> None:
         values = {name: {"time": rng.lognormal(), "heads": rng.random(5) < 0.5} for name in "ab"}
         race.add(block, values)
     for gauge in ("time", "heads"):
-        there, back = race.versus_baseline("b", gauge), race.tracks.interval(Subject("a", gauge, _how(gauge), "b"), 0.05)
+        there, back = (
+            race.versus_baseline("b", gauge),
+            race.tracks.interval(Subject("a", gauge, _how(gauge), "b"), 0.05),
+        )
         flipped = (1 / back.high, 1 / back.low) if gauge == "time" else (-back.high, -back.low)
         assert (there.low, there.high) == pytest.approx(flipped)
 
