@@ -244,7 +244,7 @@ class Blocks(Frozen):
         much = f"by more than {' or '.join(f'{one:g}' for one in slack)}" if slack[-1] else "at all"
         return {
             f"an option that is worse {much} on an early rung is worse at the end of training": (
-                "train the nearest of the options that were dropped to the end: fresh blocks do so with the runner-up"
+                "train options that were dropped to the end: fresh blocks do so with the nearest of them"
             )
         }
 
