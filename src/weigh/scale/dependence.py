@@ -13,6 +13,7 @@ from weigh.scale.interval import Floats, checked_values
 
 _FEWEST = 16
 _HIGHEST = 0.9
+_UNSURE = 10.0
 
 
 def inflation(series: ArrayLike) -> float:
@@ -27,7 +28,7 @@ def inflation(series: ArrayLike) -> float:
 
     >>> alternating, in_runs = [0, 1] * 100, ([0] * 5 + [1] * 5) * 20
     >>> round(inflation(alternating), 1), round(inflation(in_runs), 1)
-    (1.0, 5.5)
+    (1.1, 7.1)
     """
     running = RunningInflation()
     running.update(series)
@@ -42,8 +43,14 @@ class RunningInflation:
     that of the values, is the inflation that comes from neighbours within a block; what lasts longer is added as if
     blocks were an AR(1) series: times (1 + r) / (1 - r) with r the correlation of neighbouring blocks, corrected for
     its bias. That of single values is raised by one standard error, 1 / sqrt(n). The largest of all lengths of which
-    there are at least sixteen blocks, and at least sqrt(n), is the value. It is rather too large than too small: of
-    independent values it is 1.6 after 20, 1.3 after 100 and 1.15 after 1,000, in the median.
+    there are at least sixteen blocks, and at least sqrt(n), is D, and D (1 + 10 D / n) the value: what is judged from
+    few effective values n / D is not trusted. It is rather too large than too small: of independent values it is 2.8
+    after 20, 1.5 after 100 and 1.2 after 1,000, in the median.
+
+    Signs of a paired ratio above or below its median, with log-wealth divided by the value, looked at all the time up
+    to n = 2,000, at alpha 0.05: wrong in 0.003 of paths that are independent, 0.009 (AR(1) with coefficient 0.5), 0.03
+    (0.8) and 0.05 (0.9). Undivided: 0.02, 0.31, 0.87 and 0.99; with lag 1 alone: 0.007, 0.04, 0.16 and 0.30. What lasts
+    longer than about n / 20 values is not seen: of regimes of 100 values that shift by 0.3 of the noise, half.
 
     Source: Flyvbjerg and Petersen, Error estimates on averages of correlated data, Journal of Chemical Physics 91,
     1989 (blocks); Andrews and Monahan, Econometrica 60, 1992 (the AR(1) remainder).
@@ -65,15 +72,16 @@ class RunningInflation:
 
     @property
     def value(self) -> float:
-        """The inflation of the values so far, at least 1; with no more than one value, 19."""
+        """The inflation of the values so far, at least 1; infinite before the second one."""
         if self.n < 2:
-            return (1.0 + _HIGHEST) / (1.0 - _HIGHEST)
+            return math.inf
         mean = self._levels[0].sum / self.n
         variance = self._levels[0].spread(mean) / self.n
         found = [level.inflation(mean * 2**i, variance * 2**i, i == 0) for i, level in enumerate(self._levels)]
         fewest = max(_FEWEST, math.sqrt(self.n))
         many = sum(level.blocks >= fewest for level in self._levels)
-        return max(1.0, *found[: max(many, 1)])
+        most = max(1.0, *found[: max(many, 1)])
+        return most * (1.0 + _UNSURE * most / self.n)
 
     def update(self, values: ArrayLike) -> None:
         """Take new values, shape (n,), in order; how they are cut into calls does not matter.
