@@ -11,13 +11,12 @@ import pytest
 from coins import Biased, Coins, CoinTask, Fair
 
 from weigh import Ledger, UsageError, decide, flow
-from weigh.decision import Decision, Lock, by_block, feed, judge
+from weigh.decision import Decision, Lock, judge
 from weigh.engine.inline import InlineEngine
 from weigh.evidence import Evidence, Where
 from weigh.flow import Event
-from weigh.holding import holding
 from weigh.ledger import Edited
-from weigh.remeasure import Remeasured, remeasure, remeasurements
+from weigh.remeasure import Remeasured, heard, remeasure, remeasurements
 from weigh.verify import verify
 
 TASK = CoinTask(blocks=40, fresh=4, tosses=30)
@@ -233,7 +232,7 @@ def locked(**asked: Any) -> Lock:
     question = flow.Question(choice="coins:Coins", **asked)
     options = [Fair(), Biased(p=0.5, stream=1)]
     with InlineEngine() as engine:
-        return flow.lock(Coins(), question, CoinTask(blocks=25, fresh=2, tosses=20), options, engine)
+        return flow.lock(Coins(), question, CoinTask(blocks=3, fresh=2, tosses=200), options, engine)
 
 
 def tossed(lock: Lock, seed: int, heads: Callable[[str], float]) -> list[Evidence]:
@@ -242,7 +241,7 @@ def tossed(lock: Lock, seed: int, heads: Callable[[str], float]) -> list[Evidenc
     return [
         Evidence(
             lock=lock.digest(), option=option.spec, settings=option.settings, block=block, seed=block,
-            values={"heads": (rng.random(20) < heads(option.spec)).astype(float).tolist(), "weight": 1.0},
+            values={"heads": (rng.random(200) < heads(option.spec)).astype(float).tolist(), "weight": 1.0},
             where=where, at="2026-01-01T00:00:00Z",
         )
         for block in range(lock.blocks.race)
@@ -251,23 +250,16 @@ def tossed(lock: Lock, seed: int, heads: Callable[[str], float]) -> list[Evidenc
 
 
 def statuses(lock: Lock, made: Decision, runs: int, heads: Callable[[str], float]) -> list[str]:
-    return [status(lock, made, tossed(lock, seed, heads)) for seed in range(runs)]
-
-
-def status(lock: Lock, made: Decision, rows: list[Evidence]) -> str:
-    race = lock.race()
-    for block, group in by_block(rows).items():
-        feed(race, block, group)
-    return holding(made, lock, race).status
+    return [heard(made, lock, tossed(lock, seed, heads)).status for seed in range(runs)]
 
 
 def test_a_verdict_that_is_barely_true_or_false_is_seldom_called_otherwise():
     lock = locked(require=["heads >= 0.6"], epsilon=0.0, alpha=0.1)
     made = judge(lock, tossed(lock, 1, lambda name: 0.9 if name == "fair" else 0.7))
     assert made.chosen == "fair"
-    barely_true = statuses(lock, made, 40, lambda name: 0.6)
-    assert barely_true.count("contradicted") <= 40 * 0.1
-    barely_false = statuses(lock, made, 40, lambda name: 0.599)
-    assert barely_false.count("holds") <= 40 * 0.1
-    better_rival = statuses(lock, made, 40, lambda name: 0.8 if name == "fair" else 0.801)
-    assert better_rival.count("holds") <= 40 * 0.1
+    barely_true = statuses(lock, made, 25, lambda name: 0.6)
+    assert barely_true.count("contradicted") <= 25 * 0.1
+    barely_false = statuses(lock, made, 25, lambda name: 0.599)
+    assert barely_false.count("holds") <= 25 * 0.1
+    better_rival = statuses(lock, made, 25, lambda name: 0.8 if name == "fair" else 0.801)
+    assert better_rival.count("holds") <= 25 * 0.1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -104,10 +105,7 @@ def remeasurements(book: Ledger, first: Lock, made: Decision) -> list[Remeasured
 
 def _found(first: Lock, made: Decision, again: Lock, book: Ledger) -> Remeasured:
     rows = book.evidence(again.digest())
-    race = again.race()
-    for block, group in by_block(rows).items():
-        feed(race, block, group)
-    held = holding(made, again, race)
+    held = heard(made, again, rows)
     return Remeasured(
         code=CODES[held.status],
         text=f"{held.status}: {held.text}",
@@ -118,6 +116,22 @@ def _found(first: Lock, made: Decision, again: Lock, book: Ledger) -> Remeasured
         day=max((row.at for row in rows), default="")[:10],
         notes=tuple(_notes(first, book.evidence(first.digest()), again, rows)),
     )
+
+
+def heard(made: Decision, again: Lock, rows: Sequence[Evidence]) -> Holding:
+    """What new evidence says of a decision, looked at as it was when it was measured."""
+    race, groups = again.race(), by_block(rows)
+    held = holding(made, again, race)
+    for count, (block, group) in enumerate(groups.items(), 1):
+        feed(race, block, group)
+        if _looked_at(count) or count == len(groups):
+            held = holding(made, again, race)
+    return held
+
+
+def _looked_at(blocks: int) -> bool:
+    """After each of the first blocks, and then eight times until there are twice as many: a look takes time too."""
+    return blocks < 8 or math.floor(8 * math.log2(blocks)) > math.floor(8 * math.log2(blocks - 1))
 
 
 # the lock
@@ -258,10 +272,12 @@ def _measured(made: Decision, again: Lock, limit: Budget, book: Ledger, runner: 
     recorded = by_block(book.evidence(again.digest()))
     race, rows, told = again.race(), list[Evidence](), again.model_copy(update={"budget": limit})
     watch(Event("locked", told, race, resumed=bool(recorded)))
+    names = list(race.runners)
     for index in range(again.blocks.race):
-        found = holding(made, again, race) if rows else None
-        names = unresolved(made, race, found.findings) if found else list(race.runners)
-        if not names or (found and found.status == "contradicted"):
+        if index and _looked_at(index):
+            found = holding(made, again, race)
+            names = [] if found.status == "contradicted" else unresolved(made, race, found.findings)
+        if not names:
             break
         if index not in recorded and _spent(limit, again, index, rows):
             break

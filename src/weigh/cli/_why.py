@@ -47,6 +47,8 @@ def _cost(lock: Lock, made: Decision, rows: Sequence[Evidence], without: Sequenc
     head = f"{head} ruled out {', '.join(out) if out else 'no option'}."
     free = f"without {'it' if one else 'them'}"
     paid = price(lock, rows, made, without)
+    if paid.option is None and made.chosen is None:
+        return f"{head} It changed nothing: {free}, there would be no option to take either."
     if paid.option == made.chosen:
         return f"{head} It cost nothing: {free}, {made.chosen} would be taken all the same."
     if paid.option is None or paid.lead is None:
