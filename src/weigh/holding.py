@@ -33,8 +33,8 @@ class Finding(Frozen):
     claim: str
     before: Estimate | None = Field(description="of what the constraint bounds, or of the chosen option's lead")
     now: Estimate | None
-    found: Literal["again", "contradicted", "open", "away"] = Field(
-        description="`open`: not certified either way; `away`: could not be measured"
+    found: Literal["again", "tied", "contradicted", "open", "away"] = Field(
+        description="`tied`: not told apart, as before; `open`: not certified either way; `away`: not measured"
     )
     figures: str = Field("", description="both with their unit")
     why: str = Field("", description="what was found in place of the claim")
@@ -147,7 +147,7 @@ def _rival(trial: _Trial, chosen: str, name: str) -> Finding:
     if name not in trial.made.tied and (by := next((one for one in others if _no_worse(trial, one, name)), None)):
         return made.model_copy(update={"why": f"it is no better than {by}, which tied with {chosen}"})
     if _tied_again(trial, chosen, name, lead):
-        return made.model_copy(update={"why": "not told apart, as before"})
+        return made.model_copy(update={"found": "tied"})
     if lead.high is not None and lead.high < -race.epsilon and all(check.met for check in checks):
         keeps = " meets every constraint and" if checks else ""
         why = f"{name}{keeps} is better than {chosen} in {trial.made.objective} by {_lead(trial, lead, flip=True)}"
@@ -175,7 +175,9 @@ def _found(
     if constraint:
         one, then = _bounded(trial, constraint, now), str(before or "")
     else:
-        one, then = f"{trial.made.chosen} is ahead by {_lead(trial, now)}", _lead(trial, before) if before else ""
+        behind = now.estimate is not None and now.estimate < 0
+        one = f"{trial.made.chosen} is {'behind' if behind else 'ahead'} by {_lead(trial, now, behind)}"
+        then = _lead(trial, before, behind) if before else ""
     figures = f"{one}, then {then}" if then else one
     return Finding(option=name, claim=claim, before=before, now=now, found="again", figures=figures)
 
@@ -228,11 +230,15 @@ def _said(trial: _Trial, findings: list[Finding], more: int | None) -> tuple[Sta
     if made.chosen is None:
         return "holds", f"every option that came close breaks a constraint again; {risk}"
     better = f"better than {made.chosen}{_by_more(trial)} in {made.objective}"
-    rivals = bool(trial.race.runners.keys() - {made.chosen})
-    if not trial.lock.constraints:
-        return "holds", f"no rival is {better}; {risk}"
-    nothing = f", and no rival that may be chosen is {better}" if rivals else ""
-    return "holds", f"{made.chosen} meets every constraint again{nothing}; {risk}"
+    tied = [finding.option for finding in findings if finding.found == "tied"]
+    parts = [f"{made.chosen} meets every constraint again"] if trial.lock.constraints else []
+    if trial.race.runners.keys() - {made.chosen, *tied}:
+        parts.append(f"no {'other ' if tied else ''}rival{' that may be chosen' if parts else ''} is {better}")
+    certified = f"{', and '.join(parts)}; {risk}"
+    if not tied:
+        return "holds", certified
+    again = f"{', '.join(tied)} {'is' if len(tied) == 1 else 'are'} again not told apart from {made.chosen}"
+    return "holds", f"{again}; {certified}" if parts else again
 
 
 def _not_settled(trial: _Trial, claims: list[Finding], of: int, more: int | None) -> str:

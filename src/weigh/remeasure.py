@@ -120,13 +120,23 @@ def _found(first: Lock, made: Decision, again: Lock, book: Ledger) -> Remeasured
 
 def heard(made: Decision, again: Lock, rows: Sequence[Evidence]) -> Holding:
     """What new evidence says of a decision, looked at as it was when it was measured."""
-    race, groups = again.race(), by_block(rows)
-    held = holding(made, again, race)
+    stage = _last_stage(again)
+    race, groups = stage.race(), by_block(rows)
+    held = holding(made, stage, race)
     for count, (block, group) in enumerate(groups.items(), 1):
         feed(race, block, group)
         if _looked_at(count) or count == len(groups):
-            held = holding(made, again, race)
+            held = holding(made, stage, race)
     return held
+
+
+def _last_stage(again: Lock) -> Lock:
+    """The lock as if its blocks were all there are: those of the last rung, where options are trained on the way."""
+    rungs = again.blocks.rungs
+    if not rungs:
+        return again
+    last = again.blocks.model_copy(update={"race": rungs[-1].blocks, "rungs": ()})
+    return again.model_copy(update={"blocks": last})
 
 
 def _looked_at(blocks: int) -> bool:
@@ -270,30 +280,33 @@ def _imported(choice: Choice, locked: OptionLock) -> OptionLock:
 def _measured(made: Decision, again: Lock, limit: Budget, book: Ledger, runner: Engine, watch: Watcher) -> None:
     """Measure block by block until what the verdict rests on is settled, or the budget is spent."""
     recorded = by_block(book.evidence(again.digest()))
-    race, rows, told = again.race(), list[Evidence](), again.model_copy(update={"budget": limit})
+    stage = _last_stage(again)
+    race, rows, told = stage.race(), list[Evidence](), stage.model_copy(update={"budget": limit})
     watch(Event("locked", told, race, resumed=bool(recorded)))
     names = list(race.runners)
-    for index in range(again.blocks.race):
-        if index and _looked_at(index):
-            found = holding(made, again, race)
+    first = again.blocks.race - stage.blocks.race
+    for done in range(stage.blocks.race):
+        if done and _looked_at(done):
+            found = holding(made, stage, race)
             names = [] if found.status == "contradicted" else unresolved(made, race, found.findings)
         if not names:
             break
-        if index not in recorded and _spent(limit, again, index, rows):
+        index = first + done
+        if index not in recorded and _spent(limit, stage, done, rows):
             break
         group = measure(again, index, names, recorded.get(index, []), book, runner)
         before = set(race.live())
         rows += group
         feed(race, index, group)
         for name in sorted(before - set(race.live()) - {made.chosen}):
-            watch(Event("dropped", told, race, index, name))
-        watch(Event("block", told, race, index))
+            watch(Event("dropped", told, race, done, name))
+        watch(Event("block", told, race, done))
     unchanged(again)
     watch(Event("done", told, race))
 
 
-def _spent(limit: Budget, again: Lock, blocks: int, rows: Sequence[Evidence]) -> bool:
-    share = limit.share and limit.share * len(again.options) * again.blocks.race
+def _spent(limit: Budget, stage: Lock, blocks: int, rows: Sequence[Evidence]) -> bool:
+    share = limit.share and limit.share * len(stage.options) * stage.blocks.race
     return (
         (limit.blocks is not None and blocks >= limit.blocks)
         or (limit.seconds is not None and sum(row.seconds for row in rows) >= limit.seconds)

@@ -126,6 +126,7 @@ def _show(one: Remeasured, ledger: str, before: str) -> None:
         return
     words = {
         "again": "certified again",
+        "tied": "not told apart, as before",
         "contradicted": "contradicted",
         "open": "open",
         "away": "not measured",
