@@ -1,0 +1,50 @@
+"""Bets of many options at once: the mixture of `weigh.scale.bets`, one row an option."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from benchmarks.decisions.asked import Array
+from weigh.scale.bets import COUNT, FRACTIONS, PRIOR
+
+_HALVES = np.array([0.0, 0.5, 1.0])
+_EDGE = 1e-9
+
+
+def grown(z: Array, bound: float) -> Array:
+    """Growth of the log-wealth of each bet against "the mean is `bound`": that it is larger, that it is smaller.
+
+    Args:
+        z: values in [0, 1], shape (options, units).
+
+    Returns: shape (2, options, COUNT).
+    """
+    twice = 2.0 * z
+    if np.array_equal(twice, np.rint(twice)):  # right or wrong answers and their differences are counted
+        table = _logs(_HALVES[None], bound)[:, 0]
+        counts = np.stack([(twice == value).sum(axis=1) for value in (0.0, 1.0, 2.0)], axis=1)
+        return np.stack([counts @ side for side in table])
+    return _logs(z, bound).sum(axis=2)
+
+
+def _logs(z: Array, bound: float) -> Array:
+    ratios = np.stack([z / max(bound, _EDGE), (1.0 - z) / max(1.0 - bound, _EDGE)]) - 1.0
+    return np.log1p(ratios[..., None] * FRACTIONS)
+
+
+def evidence(logs: Array) -> Array:
+    """Log of the wealth of the mixture: shape (..., COUNT) to (...)."""
+    top = logs.max(axis=-1)
+    return top + np.log(np.exp(logs - top[..., None]) @ PRIOR)
+
+
+def none(options: int) -> Array:
+    """No wealth won or lost yet, shape (2, options, COUNT)."""
+    return np.zeros((2, options, COUNT))
+
+
+def enough(alpha: float, claims: int) -> float:
+    """The log-wealth at which one of so many claims may be made."""
+    return math.log(claims / alpha)
