@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -244,7 +245,8 @@ def test_exhibits_show_every_artefact(choice: Quantize, plain: QuantizeTask) -> 
     rows = {row[0]: dict(zip(table.columns, row)) for row in table.rows}
     assert rows["none"]["size / none"] == rows["none"]["agrees with the original"] == 1
     assert rows["float16"]["size / none"] == pytest.approx(0.5, abs=0.03)
-    assert rows["int8_dynamic"]["low"] <= rows["int8_dynamic"]["time / none"] <= rows["int8_dynamic"]["high"]
+    low, ratio, high = (rows["int8_dynamic"][column] for column in ("low", "time / none", "high"))
+    assert (low or 0.0) <= ratio <= (high or math.inf)  # an end is left out where rounds resemble each other too much
     assert all(list(line.y) == sorted(line.y) and line.y[0] > 0 for line in curves.lines)
     for _, digest, path in files.rows:
         assert digest == hashlib.sha256(Path(str(path)).read_bytes()).hexdigest()

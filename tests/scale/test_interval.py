@@ -17,7 +17,6 @@ MAKERS: dict[str, Callable[[], Sequence]] = {
     "mean of a finite population": lambda: MeanSequence(0.1, population=200),
     "quantile": lambda: QuantileSequence(0.7, 0.1),
     "ratio": lambda: RatioSequence(0.1),
-    "ratio of batches": lambda: RatioSequence(0.1, batch=3),
     "serial": lambda: SerialMeanSequence(0.1, 0.0, 1.0),
 }
 every_sequence = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)

@@ -13,7 +13,7 @@ from weigh.choice import Curves, Exhibit, Line, Table
 if TYPE_CHECKING:
     from weigh.compress.quantize._bench import QuantizeBench, Subject
 
-FEWEST = 12
+FEWEST = 40
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 ROWS = 500
 
