@@ -159,11 +159,11 @@ def mixed(logs: Array, prior: Array = PRIOR) -> float:
 def gap(tally: Tally, bound: float, side: int) -> tuple[float, float]:
     """How far the mean lies beyond the bound (side 0: above it, 1: below), and the variance of one value.
 
-    One adverse value is added, so that what never varied yet is not taken to be certain.
+    One adverse value is added to the variance, so that what never varied yet is not taken to be certain.
     """
-    n, worst = tally.n + 1, 0.0 if side == 0 else 1.0
-    mean = (tally.total + worst) / n
-    variance = max((tally.square + worst) / n - mean * mean, 1e-12)
+    n, worst = max(tally.n, 1), 0.0 if side == 0 else 1.0
+    mean = tally.total / n
+    variance = max((tally.square - n * mean * mean + (worst - mean) ** 2) / (n + 1), 1e-12)
     return (mean - bound) if side == 0 else (bound - mean), variance
 
 

@@ -154,7 +154,7 @@ class Plan:
         """The least that certifying or rejecting an option takes, in measurements; infinite without enough blocks."""
         soonest, done = self._prospect(name).soonest, len(self._race.runners[name].blocks)
         start = done if self._apart else self._used()
-        if self._blocks is not None and math.floor(soonest) > self._blocks - start:
+        if self._blocks is not None and (start >= self._blocks or math.floor(soonest) > self._blocks - start):
             return math.inf
         return soonest
 

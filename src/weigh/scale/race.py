@@ -357,7 +357,7 @@ class Race:
         if key not in self._claims:
             side = int((limit.op == "<=") == met)
             start = Account(self._purse.start if met else 0.5)
-            self._claims[key] = Claim(subject, limit.bound, side, [start])
+            self._claims[key] = Claim(subject, limit.bound, side, [start], met)
         return self._claims[key]
 
     def _bounded(self, name: str, limit: Limit) -> Subject:

@@ -21,6 +21,10 @@ _FEW = 3
 """With no more options than this all of it is spread at the start."""
 
 
+_CERTAIN, _SLACK = 700.0, 1e-9
+"""Log of the evidence of what is known, and what rounding may add to a mean."""
+
+
 class Shares(NamedTuple):
     """Parts of alpha: a violator is shipped, the best is rejected as a violator, the best is called worse."""
 
@@ -74,12 +78,16 @@ class Purse:
 
 @dataclass(slots=True)
 class Claim:
-    """That a subject lies above (side 0) or below (side 1) a bound; the most that each account ever held."""
+    """That a subject lies above (side 0) or below (side 1) a bound; the most that each account ever held.
+
+    `met` says that lying on the bound is enough, which matters once all of a finite population is known.
+    """
 
     subject: Subject
     bound: float
     side: int
     accounts: list[Account]
+    met: bool = False
     tops: list[float] = field(default_factory=list)
     seen: int = -1
 
@@ -90,7 +98,10 @@ class Claim:
             self.seen = view.series.n
             self.tops += [0.0] * (len(self.accounts) - len(self.tops))
             bound, side = view.bound(self.bound), view.side(self.side)
-            if view.series.n and view.series.gap(bound, side)[0] > 0:  # a mean on the other side adds nothing
+            if view.series.known():
+                beyond = (view.series.estimate() - bound) * (1 if side == 0 else -1)
+                self.tops = [_CERTAIN if beyond > (-_SLACK if self.met else _SLACK) else 0.0] * len(self.accounts)
+            elif view.series.n and view.series.gap(bound, side)[0] > 0:  # a mean on the other side adds nothing
                 for place, account in enumerate(self.accounts):
                     self.tops[place] = max(self.tops[place], view.series.wealth(bound, side, account))
         held = (top + math.log(one.weight) for top, one in zip(self.tops, self.accounts) if one.weight > 0)

@@ -63,6 +63,10 @@ class Series(abc.ABC):
         """Log of how many times an account has grown."""
         return mixed(self._logs(bound, account.mark)[side], account.prior)
 
+    def known(self) -> bool:
+        """Every member of a finite population was seen: nothing is left to estimate."""
+        return False
+
     def end(self, side: int, accounts: Sequence[Account], enough: float) -> float:
         """The last bound that the evidence excludes, in the values' units: the lower end (side 0) or the upper one.
 
@@ -70,6 +74,8 @@ class Series(abc.ABC):
         """
         if not self.n:
             return self._range()[side]
+        if self.known():
+            return self.estimate()
         inside, outside = self.estimate(), self._range()[side]
         if not math.isfinite(outside):
             outside = self._farthest(side)
@@ -104,7 +110,7 @@ class Series(abc.ABC):
         if missing <= 0:
             return 0.0
         if beyond <= 0:
-            return math.inf
+            return self._drawn(math.inf)
         return self._drawn(missing * 2.0 * (variance + beyond * beyond) / (beyond * beyond) * self._slower())
 
     def likely(self, bound: float, side: int) -> float:
@@ -170,6 +176,9 @@ class MeanSeries(Series):
 
     def gap(self, bound: float, side: int) -> tuple[float, float]:
         return gap(self.tally, self._share(bound), side)
+
+    def known(self) -> bool:
+        return self._population is not None and self.n >= self._population
 
     def _rest(self) -> float:
         return 1.0 if self._population is None else max(1.0 - self.n / self._population, 1e-6)
