@@ -8,6 +8,8 @@ from typing import Literal
 
 import pytest
 
+from benchmarks import latency
+from benchmarks._load import loaded
 from benchmarks.honesty import race
 from weigh import Ledger, catalog
 
@@ -33,3 +35,38 @@ def test_the_honesty_that_is_kept_is_of_every_choice():
 def test_the_honesty_that_is_kept_is_of_a_commit():
     commit = json.loads(RESULT.read_text(encoding="utf-8"))["commit"]
     assert "+" not in commit, f"{commit} were not committed: commit first, then type `make bench-honesty`"
+
+
+def test_a_latency_run_under_load_ends_with_its_load():
+    import psutil
+
+    with loaded(["python", "memory"]) as started:
+        assert all(psutil.pid_exists(pid) for pid in started)
+    assert not any(psutil.pid_exists(pid) for pid in started)
+    one = latency.run("planted", 0, seconds=2.0, busy=1)
+    assert one.outcome in ("faster", "open")
+    assert one.rounds % latency.ROUNDS == 0
+    assert 0.9 < one.ratio < 1.2
+
+
+def test_latency_runs_are_kept_and_a_line_that_was_cut_off_is_not(tmp_path: Path):
+    kept = latency.Kept(tmp_path)
+    made = [
+        latency.Run(kind, seed, outcome, 1.0, 25, 1.0, 0.5, "python")
+        for kind, seed, outcome in (("planted", 0, "faster"), ("aa", 0, "equal"), ("aa", 1, "slower"))
+    ]
+    for one in made:
+        kept.add(one)
+    with kept.path.open("a") as file:
+        file.write('{"kind": "aa", "se')
+    assert list(kept.load().values()) == made
+    found = latency.figures(made)
+    assert (found["latency_2pct_found"], found["latency_aa_false"]) == (1.0, 0.5)
+
+
+def test_exact_bounds_are_those_of_scipy():
+    from scipy.stats import binomtest
+
+    for count, n in ((0, 100), (3, 100), (100, 100)):
+        truth = binomtest(count, n).proportion_ci(method="exact")
+        assert latency.exact_bounds(count, n) == pytest.approx((truth.low, truth.high))
