@@ -125,7 +125,7 @@ def test_twins_that_were_not_told_apart_are_not_told_apart_again(tmp_path: Path)
     assert found.code == 0 and found.holding is not None
     assert "tied" in {one.found for one in found.holding.findings}
     assert "again not told apart from" in found.text
-    assert found.holding.blocks == made.blocks
+    assert found.holding.blocks >= made.blocks
 
 
 def test_an_edited_record_is_refused_and_nothing_is_measured(tmp_path: Path):
@@ -236,7 +236,7 @@ def test_of_training_rungs_the_last_is_measured_again(tmp_path: Path):
     assert made.verdict in ("chosen", "tie")
     found = again(next(tmp_path.glob("*.md")))
     assert found.code == 0, found.text
-    assert {row.block for row in rows_of(tmp_path, found.lock)} <= {6, 7, 8}
+    assert {row.block for row in rows_of(tmp_path, found.lock)} <= set(range(6, 13))
 
 
 # the error rate

@@ -131,12 +131,15 @@ def heard(made: Decision, again: Lock, rows: Sequence[Evidence]) -> Holding:
 
 
 def _last_stage(again: Lock) -> Lock:
-    """The lock as if its blocks were all there are: those of the last rung, where options are trained on the way."""
-    rungs = again.blocks.rungs
-    if not rungs:
-        return again
-    last = again.blocks.model_copy(update={"race": rungs[-1].blocks, "rungs": ()})
-    return again.model_copy(update={"blocks": last})
+    """The lock as if its blocks were all there are: those of the last rung, where options are trained on the way.
+
+    Nothing is measured a third time, so that fresh blocks are used too, unless the others are all of a finite set, or
+    a series over time.
+    """
+    blocks = again.blocks
+    race = blocks.rungs[-1].blocks if blocks.rungs else blocks.race
+    more = 0 if blocks.population or again.measure(again.objective).serial else blocks.fresh
+    return again.model_copy(update={"blocks": blocks.model_copy(update={"race": race + more, "rungs": ()})})
 
 
 def _looked_at(blocks: int) -> bool:
@@ -284,7 +287,7 @@ def _measured(made: Decision, again: Lock, limit: Budget, book: Ledger, runner: 
     race, rows, told = stage.race(), list[Evidence](), stage.model_copy(update={"budget": limit})
     watch(Event("locked", told, race, resumed=bool(recorded)))
     names = list(race.runners)
-    first = again.blocks.race - stage.blocks.race
+    first = sum(rung.blocks for rung in again.blocks.rungs[:-1])
     for done in range(stage.blocks.race):
         if done and _looked_at(done):
             found = holding(made, stage, race)
