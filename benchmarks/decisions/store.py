@@ -100,7 +100,7 @@ def read(path: Path) -> Family:
             parts = {name: arrays[name] for name in arrays.files}
     except (ValueError, KeyError, OSError) as error:
         raise UsageError(
-            f"{path} is damaged ({error}); `python -m benchmarks.decisions.build --again --only {path.stem}` makes it anew"
+            f"{path} is damaged ({error}); type `python -m benchmarks.decisions.build --again --only {path.stem}`"
         ) from None
     return Family(
         name=about["name"], kind=about["kind"], source=about["source"], options=tuple(about["options"]),

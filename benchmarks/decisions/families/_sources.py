@@ -128,8 +128,11 @@ def flights() -> tuple[Rows, NDArray[np.int64]]:
     from weigh.data import flights as source
 
     table = source.load().filter(pl.col("late").is_not_null()).sort("time")
-    numbers = "month hour minute weekday distance scheduled_minutes origin_departures temp humid wind_speed precip pressure visib"
-    x = table.select([pl.col(c).cast(pl.Float64) for c in [*numbers.split(), "recent_dep_delay"]])
+    numbers = (
+        "month hour minute weekday distance scheduled_minutes origin_departures temp humid wind_speed precip pressure "
+        "visib recent_dep_delay"
+    )
+    x = table.select([pl.col(c).cast(pl.Float64) for c in numbers.split()])
     x = x.with_columns(pl.all().fill_null(pl.all().median()))
     many = table.select("carrier", "origin").to_dummies()
     days = table["time"].dt.ordinal_day().cast(pl.Int64).to_numpy()
