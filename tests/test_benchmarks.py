@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
+from scipy.stats import binom
 
-from benchmarks import latency
+from benchmarks import _bounds, coverage, latency
 from benchmarks._load import loaded
 from benchmarks.honesty import race
 from weigh import Ledger, catalog
+from weigh.scale.bets import FRACTIONS, PRIOR, Tally, mixed
 
 RESULT = Path(__file__).parents[1] / "benchmarks" / "results" / "honesty.json"
 
@@ -70,3 +73,37 @@ def test_exact_bounds_are_those_of_scipy():
     for count, n in ((0, 100), (3, 100), (100, 100)):
         truth = binomtest(count, n).proportion_ci(method="exact")
         assert latency.exact_bounds(count, n) == pytest.approx((truth.low, truth.high))
+
+
+def test_paths_that_a_mean_misses_are_among_those_counted():
+    """Wealth against a mean, after each value and for all paths at once, and the race's own, with its rounding."""
+    x = np.random.default_rng(1).beta(0.2, 2.0, (40, 300))
+    for mean in (0.05, 0.09, 0.13):
+        whole, tallies = _bounds.ever(x, mean, FRACTIONS, PRIOR), [Tally() for _ in x]
+        for part in np.split(x, 10, axis=1):
+            for most, tally, values in zip(whole, tallies, part, strict=True):
+                tally.update(values)
+                assert all(mixed(logs) <= most[side] + 1e-9 for side, logs in enumerate(tally.logs(mean)))
+        last = np.array([max(mixed(logs) for logs in tally.logs(mean)) for tally in tallies])
+        assert np.median(whole.max(axis=1) - last) < 1.5
+
+
+def test_a_case_of_coverage_is_one_function():
+    def draw(rng: np.random.Generator, paths: int) -> np.ndarray:
+        return rng.exponential(size=(paths, 200))
+
+    case = coverage.Case("exponential", draw, np.log(2), coverage.of_quantile(0.5)["sequence"])
+    found = coverage.measure(case, 30)
+    assert found.misses <= 5
+    widths = [one[0] for one in found.widths.values()]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_hoeffding_and_binomial_bounds_are_closed_forms():
+    """A mixture at its bound has the likelihood ratio 1 / alpha."""
+    low, high = _bounds.binomial(30, 100, 0.05)
+    for p in (low, high):
+        assert binom.pmf(30, 100, p) * 101 == pytest.approx(0.05)
+    assert _bounds.hoeffding(500, 0.05) == pytest.approx(0.0679, abs=1e-4)
+    assert _bounds.between(np.arange(100.0), 0.25, 0.75) == 51.0
+    assert _bounds.between(np.arange(10.0), 0.01, 0.5) == np.inf
