@@ -7,7 +7,7 @@ import os
 import platform
 from typing import Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from weigh.choice import Frozen, content_digest
 
@@ -21,6 +21,12 @@ class Where(Frozen):
     cores: int
     python: str
     weigh: str
+    node: str = Field("", description="the machine's name in its cluster; empty where there is none")
+
+    @model_serializer(mode="wrap")
+    def _without_no_node(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What was measured in no cluster keeps the digest that it had before there were any."""
+        return {name: value for name, value in plain(self).items() if value or name != "node"}
 
     @classmethod
     @functools.cache

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from weigh import catalog
 from weigh.choice import Block, Choice, Exhibit, Halted, Option, Table, Task, content_digest
 from weigh.decision import Budget, Constraint, Decision, Lock, OptionLock, by_block, feed, judge
-from weigh.engine import Engine, Limits, Trial
+from weigh.engine import KEEP_EVERY, Engine, Limits, Trial
 from weigh.engine.local import LocalEngine
 from weigh.evidence import Evidence, Where
 from weigh.ledger import DEFAULT, Ledger
@@ -37,10 +37,6 @@ class Event:
 
 
 Watcher: TypeAlias = Callable[[Event], None]
-
-_KEEP_EVERY = 5.0
-"""Seconds after which a block is kept in parts. A shorter one is kept whole or not at all, so that its pairs never come
-from two runs; a longer one would be too much to lose when a run is killed."""
 
 
 def decide(
@@ -77,7 +73,7 @@ def decide(
         limits: what one trial may take.
         ledger: file or database URL that keeps evidence.
         records: folder for the decision's record; None to write none.
-        engine: where trials run; local processes by default.
+        engine: where trials run; local processes by default, `weigh.engine.ray.RayEngine` for a cluster.
         watch: called with each `Event`.
 
     Raises:
@@ -191,6 +187,7 @@ def _race(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watcher
     while not (race.settled() or spent(locked.budget, 0, rows)):
         index, names = race.next()
         before = set(race.live())
+        _expect(locked, range(index, locked.blocks.race), names, recorded, runner)
         group = measure(locked, index, names, recorded.get(index, []), book, runner)
         rows += group
         feed(race, index, group)
@@ -217,26 +214,46 @@ def _fresh(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watche
     recorded = by_block(row for row in book.evidence(locked.digest()) if row.block >= start)
     rows: list[Evidence] = []
     for index in range(start, start + count) if names else ():
+        _expect(locked, range(index, start + count), names, recorded, runner)
         rows += measure(locked, index, names, recorded.get(index, []), book, runner)
         watch(Event("fresh", locked, race, index))
     return rows
+
+
+def _expect(
+    locked: Lock, blocks: range, names: Sequence[str], recorded: Mapping[int, list[Evidence]], runner: Engine
+) -> None:
+    """Tell an engine that takes several blocks at once which come next if the same options go on, to the rung's end."""
+    if (ahead := runner.ahead) < 2:
+        return
+    same = [index for index in blocks[:ahead] if locked.blocks.rung(index) == locked.blocks.rung(blocks[0])]
+    missing = [(index, _missing(locked, names, recorded.get(index, []))) for index in same]
+    runner.expect([(_block(locked, index), options) for index, options in missing if options])
+
+
+def _missing(locked: Lock, names: Sequence[str], known: Sequence[Evidence]) -> list[OptionLock]:
+    have = {row.option for row in known}
+    return [option for option in locked.options if option.spec in names and option.spec not in have]
+
+
+def _block(locked: Lock, index: int) -> Block:
+    return Block(index=index, seed=block_seed(locked.seed, index))
 
 
 def measure(
     locked: Lock, index: int, names: Sequence[str], known: list[Evidence], book: Ledger, runner: Engine
 ) -> list[Evidence]:
     """The evidence of one block: what the ledger has, and what is missing, measured and kept at once."""
-    have = {row.option for row in known}
-    options = [option for option in locked.options if option.spec in names and option.spec not in have]
+    options = _missing(locked, names, known)
     if not options:
         return known
-    block = Block(index=index, seed=block_seed(locked.seed, index))
+    block = _block(locked, index)
     digest = locked.digest()
     held: list[Evidence] = []
     kept = time.monotonic()
     for trial in runner.run(block, options):
         held.append(_evidence(digest, block, trial, options))
-        if time.monotonic() - kept > _KEEP_EVERY:
+        if time.monotonic() - kept > KEEP_EVERY:
             book.append(held)
             held, kept = [], time.monotonic()
     book.append(held)
@@ -253,6 +270,6 @@ def _evidence(lock_digest: str, block: Block, trial: Trial, options: Sequence[Op
     return Evidence(
         lock=lock_digest, option=trial.option, settings=settings, block=block.index, seed=block.seed,
         values=trial.values,
-        status=trial.status, reason=trial.reason, seconds=trial.seconds, memory_mb=trial.memory_mb, where=Where.here(),
-        at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        status=trial.status, reason=trial.reason, seconds=trial.seconds, memory_mb=trial.memory_mb,
+        where=trial.where or Where.here(), at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )  # fmt: skip

@@ -7,10 +7,11 @@ import math
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from weigh import catalog
-from weigh.choice import Bench, Block, Blocks, Choice, Exhibit, Halted, Measure, Unfit, Values
+from weigh.choice import Bench, Block, Blocks, Choice, Exhibit, Halted, Measure, Task, Unfit, UsageError, Values
 from weigh.decision import OptionLock
 from weigh.engine import Engine, Trial
 from weigh.printable import printable
@@ -32,13 +33,23 @@ class InlineEngine(Engine):
         self._bench: Bench | None = None
         self._subjects: dict[str, Any] = {}
         self._refused: dict[str, Trial] = {}
+        self._away = False
 
     def load(self, choice: str, options: Sequence[str]) -> None:
         """Nothing to try: the options are loaded in this very process."""
 
-    def open(self, choice: str, task: dict[str, Any], seed: int) -> Blocks:
-        self._choice = catalog.choice(choice)
-        self._bench = self._choice.open(self._choice.task.model_validate(task), seed)
+    def open(self, choice: str, task: dict[str, Any], seed: int, fingerprint: str = "") -> Blocks:
+        """Load the task; how many blocks it has.
+
+        Args:
+            fingerprint: what the task was where the question was asked, if that is another machine: a task or option
+                that is not the same here halts the run, and judges no option.
+        """
+        self._choice, self._away = catalog.choice(choice), bool(fingerprint)
+        opened = self._choice.task.model_validate(task)
+        if self._away and opened.fingerprint() != fingerprint:
+            raise Halted(_elsewhere(opened))
+        self._bench = self._choice.open(opened, seed)
         return self._bench.blocks
 
     def run(self, block: Block, options: Sequence[OptionLock]) -> Iterator[Trial]:
@@ -59,8 +70,19 @@ class InlineEngine(Engine):
 
     def _ready(self, option: OptionLock) -> Any:
         assert self._choice is not None and self._bench is not None
-        made = catalog.unlock_option(self._choice, option)
-        if missing := made.needs.missing():
+        try:
+            made = catalog.unlock_option(self._choice, option)
+        except UsageError as error:
+            if self._away:
+                raise Halted(
+                    f"the option {option.spec} is not what it was where the question was asked: {error}"
+                ) from None
+            raise
+        missing = made.needs.missing()
+        if self._away and tuple(missing) != option.missing:
+            here, there = ("; ".join(reasons) or "nothing missing" for reasons in (missing, option.missing))
+            raise Halted(f"the option {option.spec} has not the packages that it was asked with: {here}, not {there}")
+        if missing:
             raise Unfit("; ".join(missing))
         return self._bench.prepare(made)
 
@@ -86,6 +108,16 @@ class InlineEngine(Engine):
     def close(self) -> None:
         self._bench = None
         self._subjects.clear()
+
+
+def _elsewhere(task: Task) -> str:
+    """That the task is not what it was where the question was asked."""
+    values = [getattr(task, name) for name in type(task).model_fields]
+    paths = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
+    paths = [path for path in paths if isinstance(path, Path)]
+    if lost := [str(path.absolute()) for path in paths if not path.exists()]:
+        return f"the task's files {', '.join(lost)} are not there"
+    return f"the task's files ({', '.join(map(str, paths))}) do not hold what they held where the question was asked"
 
 
 def shuffled(options: Sequence[OptionLock], block: Block) -> list[OptionLock]:

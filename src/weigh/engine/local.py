@@ -29,7 +29,7 @@ class LocalEngine(Engine):
         self.limits, self.threads = limits or Limits(), threads
         self._worker: Worker | None = None
         self._opening: dict[str, Any] = {}
-        self._refused: dict[str, Trial] = {}
+        self._refused: dict[str, tuple[int, Trial]] = {}
 
     def load(self, choice: str, options: Sequence[str]) -> None:
         for option in options:
@@ -41,8 +41,9 @@ class LocalEngine(Engine):
                     f"{option} cannot be imported: {error}; mend what it does when it is imported"
                 ) from None
 
-    def open(self, choice: str, task: dict[str, Any], seed: int) -> Blocks:
-        self._opening = {"do": "open", "choice": choice, "task": task, "seed": seed}
+    def open(self, choice: str, task: dict[str, Any], seed: int, fingerprint: str = "") -> Blocks:
+        """Load the task; how many blocks it has. For `fingerprint` see `InlineEngine.open`."""
+        self._opening = {"do": "open", "choice": choice, "task": task, "seed": seed, "fingerprint": fingerprint}
         try:
             return Blocks.model_validate(self._ask(self._opening, "blocks", self.limits.open_seconds))
         except Stopped as stopped:
@@ -69,31 +70,33 @@ class LocalEngine(Engine):
             self._worker = None
 
     def _measure(self, option: OptionLock, block: Block) -> Trial:
-        if option.spec in self._refused:
-            return self._refused[option.spec]
+        since, refused = self._refused.get(option.spec, (0, None))
+        if refused and block.index >= since:
+            return refused
         try:
             return self._trial(option, block)
         except Stopped as stopped:
             if not stopped.killed:
-                return self._refuse(_stopped(option, stopped))
+                return self._refuse(_stopped(option, stopped), block.index)
         try:
             return self._trial(option, block)
         except Stopped as stopped:
-            return self._refuse(_stopped(option, stopped))
+            return self._refuse(_stopped(option, stopped), block.index)
 
     def _trial(self, option: OptionLock, block: Block) -> Trial:
         locked = option.model_dump(mode="json")
         seconds, more = self.limits.prepare_seconds, " to prepare it; --limit prepare_seconds=... gives it more"
         if refused := self._ask({"do": "prepare", "option": locked}, "refused", seconds, more):
-            return self._refuse(Trial.model_validate(refused))
+            return self._refuse(Trial.model_validate(refused), 0)
         request = {"do": "trial", "option": locked, "block": block.model_dump()}
         answer = self._ask(request, "trial", self.limits.seconds, "; --limit seconds=... gives it more")
         trial = Trial.model_validate(answer)
         peak = self._worker.peak_mb if self._worker else 0.0
         return trial.model_copy(update={"memory_mb": max(trial.memory_mb, peak)})
 
-    def _refuse(self, trial: Trial) -> Trial:
-        self._refused[trial.option] = trial
+    def _refuse(self, trial: Trial, since: int) -> Trial:
+        """Not measured from that block on: an earlier one, if it is asked for later, is measured as in any order."""
+        self._refused[trial.option] = since, trial
         return trial
 
     def _ask(self, request: dict[str, Any], key: str, seconds: float, more: str = "") -> Any:

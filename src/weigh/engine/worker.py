@@ -63,7 +63,8 @@ def _done(engine: InlineEngine, request: dict[str, Any]) -> dict[str, Any]:
     if request["do"] == "load":
         return {"loaded": catalog.find(catalog.choice(request["choice"]), request["option"]).spec}
     if request["do"] == "open":
-        return {"blocks": engine.open(request["choice"], request["task"], request["seed"]).model_dump()}
+        asked = (request["choice"], request["task"], request["seed"], request["fingerprint"])
+        return {"blocks": engine.open(*asked).model_dump()}
     if request["do"] == "exhibits":
         locks = [OptionLock.model_validate(option) for option in request["options"]]
         return {"exhibits": [exhibit.model_dump(mode="json") for exhibit in engine.exhibits(locks)]}
