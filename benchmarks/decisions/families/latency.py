@@ -77,7 +77,7 @@ def _made(name: str, what: str, batch: int, rounds: int, load: int, slo: bool) -
     return Family(
         name=name, kind="latency", source=f"{what}; {len(names)} nets on Fashion-MNIST in batches of {batch}",
         options=tuple(names), baseline=names[0], gauges=gauges, exact={"lost": lost},
-        values={"latency": times, "p95": times}, objective="lost", settings=tuple(settings), serial=True, block=20,
+        values={"latency": times, "p95": times}, objective="lost", settings=tuple(settings), serial=True, block=50,
     )  # fmt: skip
 
 

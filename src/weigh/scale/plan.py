@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from weigh.scale.gauge import Limit
     from weigh.scale.race import Race
 
-_LOOK_AROUND = 2
-_AT_LEAST = 64
-"""Blocks, and values, that every option has before the race looks at some more than at others."""
+_LOOK_AROUND, _AT_LEAST, _PLENTY = 2, 64, 250
+"""Blocks, and values, that every option has before the race looks at some more than at others; values that are enough
+also in a single block."""
 _BESIDE = 0.5
 """Of the best prospect, what another one must promise to be measured beside it on the same block."""
 _HOPE = 1.0
@@ -103,7 +103,7 @@ class Plan:
         runner = self._race.runners[name]
         blocks = len(runner.blocks)
         values = max((arrays[0].size * blocks for arrays in runner.values.values() if arrays), default=0)
-        return blocks >= _LOOK_AROUND and (values >= _AT_LEAST or blocks >= _AT_LEAST)
+        return values >= _PLENTY or (blocks >= _LOOK_AROUND and (values >= _AT_LEAST or blocks >= _AT_LEAST))
 
     def _left(self) -> float:
         if self._room is None:
