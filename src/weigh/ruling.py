@@ -45,8 +45,9 @@ def _circle(race: Race, winner: str) -> list[str]:
 
 
 def blocks_left(lock: Lock, race: Race) -> int:
-    """Blocks of the task that the race has not used."""
-    return lock.blocks.race - len({block for runner in race.runners.values() for block in runner.blocks})
+    """Blocks of the task that come after the last one that the race used or passed over."""
+    used = (block for runner in race.runners.values() for block in runner.blocks)
+    return lock.blocks.race - max(used, default=-1) - 1
 
 
 def _cheapest(lock: Lock, race: Race, names: Sequence[str]) -> str:

@@ -302,16 +302,19 @@ def _measure(lock: Lock, ground: Ground) -> Measure:
 
 
 def _measured(lock: Lock, rows: Sequence[Evidence], ground: Ground) -> Iterator[tuple[int, Array, Array | None]]:
-    """The values of a claim's option and of what it is compared with, by block of the race."""
+    """The values of a claim's option and of what it is compared with, by block of the race; of rungs the last."""
     import numpy as np
 
     beside = ground.rival or (lock.baseline if ground.constraint and ground.constraint.relative else "")
     name = _measure(lock, ground).name
+    found: list[tuple[int, Array, Array | None]] = []
     for block, group in by_block(row for row in rows if row.block < lock.blocks.race).items():
         of = {row.option: row.values[name] for row in group if row.status == "measured"}
         if ground.option in of and (not beside or beside in of):
             mine, theirs = (np.atleast_1d(np.asarray(of.get(one, 0.0), float)) for one in (ground.option, beside))
-            yield block, mine, theirs if beside else None
+            found.append((block, mine, theirs if beside else None))
+    last = max((lock.blocks.rung(block) for block, *_ in found), default=0)
+    return (one for one in found if lock.blocks.rung(one[0]) == last)
 
 
 def _against(lock: Lock, ground: Ground, mine: Any, theirs: Any) -> Any:
