@@ -9,13 +9,14 @@ did not change is not played again; ``--again`` forgets it. A run of some famili
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
 
 os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")  # processes, not threads, share the cores
 
-from benchmarks._result import report, table
+from benchmarks._result import RESULTS, report, table
 from benchmarks.decisions import rulebook
 from benchmarks.decisions.family import Family
 from benchmarks.decisions.kept import Kept
@@ -33,7 +34,11 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     known.add_argument("--families", default="", help="names, or beginnings of them, with commas; all by default")
     known.add_argument("--rules", default="", help="names of benchmarks/decisions/rules, with commas; all by default")
     known.add_argument(
-        "--rule", action="append", default=[], metavar="PATH", help="a rule of yours: a file with decide()"
+        "--rule",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a rule of yours, a file with decide(); alone, unless --rules names others",
     )
     known.add_argument("--replications", type=int, default=200, help="a setting of a family")
     known.add_argument("--slow-replications", type=int, default=20, help="the same for rules that say SLOW = True")
@@ -56,30 +61,25 @@ def wanted(names: Sequence[str], asked: str) -> list[str]:
     return [name for name in names if name.startswith(starts)] if starts else list(names)
 
 
-def play(families: Sequence[Family], asked: argparse.Namespace) -> Scores:
-    """Scores by rule and family; prints a line a rule and family as soon as it is through."""
-    named = [word for word in asked.rules.split(",") if word] or (
-        [] if asked.rule and asked.rules else rulebook.names()
-    )
-    rules = {
-        rule: asked.slow_replications if getattr(rulebook.module(rule), "SLOW", False) else asked.replications
-        for rule in [*named, *asked.rule]
-    }
-    todo = jobs(families, rules)
-    settings = {family.name: len(family.settings) for family in families}
-    played: dict[tuple[str, str], dict[int, list[Outcome]]] = {}
-    scores: dict[str, dict[str, Score]] = {rulebook.path(rule).stem: {} for rule in rules}
-    start, done, fresh = time.perf_counter(), 0, 0
-    for job, outcomes, new in run(families, todo, asked.jobs):
-        of = played.setdefault((job.rule, job.family), {})
-        of[job.setting], done, fresh = outcomes, done + 1, fresh + new
-        if len(of) == settings[job.family]:
+def rules(asked: argparse.Namespace) -> dict[str, int]:
+    """The rules that play, by name or path, and how many replications each gets."""
+    named = [word for word in asked.rules.split(",") if word] or ([] if asked.rule else rulebook.names())
+    slow = {rule: getattr(rulebook.module(rule), "SLOW", False) for rule in [*named, *asked.rule]}
+    return {rule: asked.slow_replications if slow[rule] else asked.replications for rule in slow}
+
+
+def play(family: Family, playing: Mapping[str, int], workers: int, so_far: str) -> dict[str, Score]:
+    """Scores by rule on one family; prints a line a rule as soon as it is through."""
+    played: dict[str, dict[int, list[Outcome]]] = {rule: {} for rule in playing}
+    scores: dict[str, Score] = {}
+    for job, outcomes in run(family, jobs(family, playing), workers):
+        of = played[job.rule]
+        of[job.setting] = outcomes
+        if len(of) == len(family.settings):
             score = Score.of([of[setting] for setting in sorted(of)])
-            scores[rulebook.path(job.rule).stem][job.family] = score
-            _tell(f"{done}/{len(todo)} {time.perf_counter() - start:.0f} s", job.rule, job.family, score, of)
-    print(f"{fresh} replications played, the others were kept from before", flush=True)
-    order = [family.name for family in families]
-    return {rule: {name: of[name] for name in order} for rule, of in scores.items()}
+            scores[job.rule] = score
+            _tell(so_far, job.rule, family.name, score, of)
+    return {rulebook.path(rule).stem: scores[rule] for rule in playing}
 
 
 def _tell(so_far: str, rule: str, family: str, score: Score, outcomes: Mapping[int, Sequence[Outcome]]) -> None:
@@ -90,23 +90,26 @@ def _tell(so_far: str, rule: str, family: str, score: Score, outcomes: Mapping[i
         print(f"    {score.errors} errors, as in: {first}", flush=True)
 
 
-def show(scores: Scores) -> None:
-    """A row a rule; then a row a family for weigh."""
+def show(scores: Scores, twins: Mapping[str, float]) -> None:
+    """A row a rule; then a row a family for weigh and for rules from outside."""
     rows = []
     for rule, of in sorted(scores.items(), key=lambda item: item[0] != "weigh"):
         told = summed(of)
         shares = [_percent(told[key]) for key in ("violators_max", "violators_upper_max", "violators_mean")]
-        rest = [_percent(told["measured_fraction_mean"]), told["winner_bias_pp"], _percent(told["certified"])]
-        rows.append((rule, told["replications"], *shares, told["cost_ratio_mean"], *rest, told["errors"]))
-    columns = ("rule", "played", "violators, worst family", "upper 95 % bound", "mean of families", "cost / oracle's")
-    table((*columns, "measured", "bias, pp", "certified", "errors"), rows)
-    for rule in [rule for rule in scores if rule == "weigh" or rulebook_free(rule)]:
+        cost, bias = told["cost_ratio_mean"], told["winner_bias_pp"]
+        rest = [_percent(told["measured_fraction_mean"]), bias, _percent(told["certified"]), _percent(twins.get(rule))]
+        rows.append((rule, told["replications"], *shares, cost, *rest, told["errors"]))
+    columns = (
+        "rule",
+        "replications",
+        "violators, worst family",
+        "upper 95 % bound",
+        "violators, mean",
+        "cost / oracle's",
+    )
+    table((*columns, "measured", "bias, pp", "certified", "A/A better", "errors"), rows)
+    for rule in [rule for rule in scores if rule == "weigh" or rule not in rulebook.names()]:
         _families(rule, scores[rule])
-
-
-def rulebook_free(rule: str) -> bool:
-    """A rule from outside."""
-    return rule not in rulebook.names()
 
 
 def _families(rule: str, scores: Mapping[str, Score]) -> None:
@@ -125,20 +128,64 @@ def _percent(share: object) -> str:
     return f"{100 * share:.2f} %" if isinstance(share, float) and share == share else "-"
 
 
+def figures(scores: Scores, twins: Mapping[str, float]) -> dict[str, object]:
+    """weigh's figures, then those of every rule, then those of every family and rule."""
+    told = {rule: summed(of) | _better(twins, rule) for rule, of in scores.items()}
+    by_family: dict[str, dict[str, object]] = {}
+    for rule, of in scores.items():
+        for name, score in of.items():
+            by_family.setdefault(name, {})[rule] = score.figures()
+    return {
+        **told.get("weigh", {"families": len(by_family)}),
+        "alpha": ALPHA,
+        **_latency(),
+        "rules": told,
+        "by_family": by_family,
+    }
+
+
+def _better(twins: Mapping[str, float], rule: str) -> dict[str, object]:
+    return {"aa_better_rate": twins[rule]} if rule in twins else {}
+
+
+def _latency() -> dict[str, object]:
+    """What `make bench-latency` found, and at which commit."""
+    path = RESULTS / "latency.json"
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text())
+    return {
+        "latency_2pct_found": found["figures"]["latency_2pct_found"],
+        "latency_aa_false": found["figures"]["latency_aa_false"],
+        "latency_commit": found["commit"],
+    }
+
+
 def main() -> None:
     """Play, print, write."""
-    from benchmarks.decisions import store
+    from benchmarks.decisions import plot, store
+    from benchmarks.decisions import twins as aa
 
     asked = arguments()
     if asked.again:
         Kept().forget()
-    families = [store.load(name) for name in wanted(list(store.makers()), asked.families)]
-    scores = play(families, asked)
-    show(scores)
-    figures: dict[str, object] = {"families": len(families), "alpha": ALPHA}
-    figures |= {"rules": {rule: summed(of) for rule, of in scores.items()}}
-    figures |= {"by_family": {rule: {name: s.figures() for name, s in of.items()} for rule, of in scores.items()}}
-    report("decisions", figures)
+    names, playing, start = wanted(list(store.makers()), asked.families), rules(asked), time.perf_counter()
+    scores: dict[str, dict[str, Score]] = {rulebook.path(rule).stem: {} for rule in playing}
+    columns: list[aa.Column] = []
+    for place, name in enumerate(names, 1):
+        family = store.load(name)
+        columns += aa.columns(family)
+        so_far = f"{place}/{len(names)}, {time.perf_counter() - start:.0f} s"
+        for rule, score in play(family, playing, asked.jobs, so_far).items():
+            scores[rule][name] = score
+    twins = aa.rates(columns, asked.twins, asked.jobs) if asked.twins and columns else {}
+    show(scores, twins)
+    told = figures(scores, twins)
+    if asked.families or asked.rules or asked.rule:
+        print(json.dumps(told), flush=True)
+    else:
+        plot.draw(told["rules"], scores.get("weigh", {}))
+        report("decisions", told)
 
 
 if __name__ == "__main__":

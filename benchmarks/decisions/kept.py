@@ -10,6 +10,9 @@ from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks._result import RESULTS
 from benchmarks.decisions import rulebook
 from benchmarks.decisions.family import Family
@@ -46,10 +49,14 @@ class Kept:
 
     def save(self, path: Path, outcomes: Sequence[Outcome]) -> None:
         """Write all of them at once, or nothing."""
+        self.write(path, json.dumps([asdict(outcome) for outcome in outcomes]))
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file of the folder whole."""
         path.parent.mkdir(parents=True, exist_ok=True)
         (self.folder / ".gitignore").write_text("*\n")
         temporary = path.with_suffix(".part")
-        temporary.write_text(json.dumps([asdict(outcome) for outcome in outcomes]))
+        temporary.write_text(text)
         temporary.replace(path)
 
 
@@ -60,16 +67,21 @@ def of_table(family: Family) -> str:
     """Digest of all that a replication reads of a family."""
     known = _TABLES.get(id(family))
     if known is None or known[0] is not family:
-        hashed = hashlib.sha256(
-            repr(
-                (family.options, family.baseline, family.gauges, family.objective, family.serial, family.block)
-            ).encode()
-        )
-        for values in (family.exact, family.values):
-            for gauge in sorted(values):
-                hashed.update(gauge.encode() + values[gauge].tobytes())
-        known = _TABLES[id(family)] = (family, hashed.hexdigest())
+        told = (family.options, family.baseline, family.gauges, family.objective, family.serial, family.block)
+        arrays = {f"exact {name}": of for name, of in family.exact.items()}
+        arrays |= {f"values {name}": of for name, of in family.values.items()}
+        digest = of_arrays([repr(told), *sorted(arrays)], [arrays[name] for name in sorted(arrays)])
+        known = _TABLES[id(family)] = (family, digest)
     return known[1]
+
+
+def of_arrays(texts: Sequence[str], arrays: Sequence[NDArray[np.float64]]) -> str:
+    """Digest of texts and arrays, in order."""
+    hashed = hashlib.sha256("\n".join(texts).encode())
+    for array in arrays:
+        hashed.update(repr(array.shape).encode())
+        hashed.update(np.ascontiguousarray(array))
+    return hashed.hexdigest()
 
 
 @lru_cache(maxsize=1)

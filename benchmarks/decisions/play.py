@@ -40,8 +40,8 @@ class Outcome:
         cost_ratio: the objective of what was shipped against the oracle's, 1 at best; NaN where it breaks a limit,
             since a violator that costs less has saved nothing.
         used: units measured, as a share of all units of all options.
-        bias: what was reported less the truth, in percentage points; NaN where nothing was reported.
-        seconds: that the rule took.
+        bias: by how much what was reported flatters the option, in percentage points; NaN where no mean was reported.
+        seconds: of one core that the rule took.
         error: what the rule raised; empty where it answered.
     """
 
@@ -140,7 +140,7 @@ class Question:
             options=family.options,
             baseline=family.baseline,
             gauges={gauge.name: gauge for gauge in family.gauges},
-            exact={name: dict(zip(family.options, map(float, of))) for name, of in family.exact.items()},
+            exact={name: dict(zip(family.options, of.tolist())) for name, of in family.exact.items()},
             limits=limits,
             objective=family.objective,
             alpha=alpha,
@@ -151,14 +151,14 @@ class Question:
 
     def play(self, rule: Rule, seed: int) -> Outcome:
         """Ask a rule once; one that raises has shipped nothing, and is shown as an error."""
-        meter, start, error = self.table.meter(seed), time.perf_counter(), ""
+        meter, start, error = self.table.meter(seed), time.process_time(), ""
         try:
             shipped = rule(self.asked, meter, seed)
             if shipped.option not in self.table.places:
                 raise ValueError(f"shipped {shipped.option!r}, which is none of the options")
         except Exception as raised:
             shipped, error = Shipped(self.asked.baseline, False), f"{type(raised).__name__}: {raised}"
-        return self._score(shipped, meter.used, time.perf_counter() - start, error)
+        return self._score(shipped, meter.used, time.process_time() - start, error)
 
     def _score(self, shipped: Shipped, used: int, seconds: float, error: str) -> Outcome:
         place = self.table.places[shipped.option]
@@ -187,4 +187,5 @@ class Question:
             return math.nan
         values = self.table.truth[gauge.name]
         difference = values[place] - values[self.table.places[self.asked.baseline]]
-        return 100.0 * float(shipped.reported[gauge.name] - difference) / (gauge.high - gauge.low)
+        flattery = float(shipped.reported[gauge.name] - difference) * (1.0 if gauge.better == "higher" else -1.0)
+        return 100.0 * flattery / (gauge.high - gauge.low)

@@ -64,18 +64,23 @@ def module(rule: str) -> ModuleType:
 
 @cache
 def digest(rule: str) -> str:
-    """Of the rule's file and of every file of this repository that it imports, and those import."""
-    seen: dict[Path, bytes] = {}
+    """Of all that a rule rests on in this repository."""
+    hashed = hashlib.sha256()
+    for body in sorted(file.read_bytes() for file in files(rule)):
+        hashed.update(hashlib.sha256(body).digest())
+    return hashed.hexdigest()
+
+
+def files(rule: str) -> set[Path]:
+    """The rule's file, every file of this repository that it imports, and what those import."""
+    seen: set[Path] = set()
     waiting = [path(rule)]
     while waiting:
         file = waiting.pop()
         if file not in seen:
-            seen[file] = file.read_bytes()
-            waiting += _imported(seen[file])
-    hashed = hashlib.sha256()
-    for body in sorted(seen.values()):
-        hashed.update(hashlib.sha256(body).digest())
-    return hashed.hexdigest()
+            seen.add(file)
+            waiting += _imported(file.read_bytes())
+    return seen
 
 
 def _imported(source: bytes) -> list[Path]:

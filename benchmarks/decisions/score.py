@@ -22,7 +22,7 @@ class Score:
         violators_setting: the largest share in one setting.
         cost_ratio: mean objective of what was shipped against the oracle's, over what keeps to the limits.
         measured_fraction: mean share of all units of all options that was measured.
-        bias_pp: mean of what was reported less the truth, in percentage points; NaN where no mean was reported.
+        bias_pp: by how much what was reported flatters, in percentage points; NaN where no mean was reported.
         certified: share that the rule stood behind.
         nothing: share in which the baseline was shipped without a claim although it breaks a limit.
         seconds: mean time of the rule.
@@ -60,12 +60,12 @@ class Score:
         )
 
     def figures(self) -> dict[str, object]:
-        """As ``decisions.json`` has them."""
+        """As ``decisions.json`` has them, under the names that they have over all families."""
         return {
             "runs": self.runs,
             "errors": self.errors,
-            "violators": told(self.violators),
-            "violators_upper": told(self.violators_upper),
+            "violators_max": told(self.violators),
+            "violators_upper_max": told(self.violators_upper),
             "violators_setting_max": told(self.violators_setting),
             "cost_ratio_mean": told(self.cost_ratio),
             "measured_fraction_mean": told(self.measured_fraction),

@@ -13,24 +13,28 @@ _HALVES = np.array([0.0, 0.5, 1.0])
 _EDGE = 1e-9
 
 
-def grown(z: Array, bound: float) -> Array:
-    """Growth of the log-wealth of each bet against "the mean is `bound`": that it is larger, that it is smaller.
+def grown(z: Array, bounds: Array) -> Array:
+    """Growth of the log-wealth of each bet against "the mean is the bound": that it is larger, that it is smaller.
 
     Args:
         z: values in [0, 1], shape (options, units).
+        bounds: shape (options,). Of a finite population that is drawn from without replacement, the mean of what is
+            left where the bound is the mean of all: draws of a batch are negatively associated, so that a product of
+            bets is worth no more than with independent ones.
 
     Returns: shape (2, options, COUNT).
     """
     twice = 2.0 * z
     if np.array_equal(twice, np.rint(twice)):  # right or wrong answers and their differences are counted
-        table = _logs(_HALVES[None], bound)[:, 0]
         counts = np.stack([(twice == value).sum(axis=1) for value in (0.0, 1.0, 2.0)], axis=1)
-        return np.stack([counts @ side for side in table])
-    return _logs(z, bound).sum(axis=2)
+        table = _logs(np.broadcast_to(_HALVES, (len(z), 3)), bounds)
+        return np.einsum("ov,sovb->sob", counts, table)
+    return _logs(z, bounds).sum(axis=2)
 
 
-def _logs(z: Array, bound: float) -> Array:
-    ratios = np.stack([z / max(bound, _EDGE), (1.0 - z) / max(1.0 - bound, _EDGE)]) - 1.0
+def _logs(z: Array, bounds: Array) -> Array:
+    up, down = np.maximum(bounds, _EDGE)[:, None], np.maximum(1.0 - bounds, _EDGE)[:, None]
+    ratios = np.stack([z / up, (1.0 - z) / down]) - 1.0
     return np.log1p(ratios[..., None] * FRACTIONS)
 
 

@@ -1,33 +1,47 @@
-import os, numpy as np
-from benchmarks.decisions.rules._estimate import estimate
+"""One number a block, for the rules that test block against block: the objective with a penalty for missed limits.
 
-V = os.environ.get("V", "1")
-W = float(os.environ.get("W", "10"))
+A few rows say little about a limit, so that an instance has 250 units or more. Ranking feasible options before
+others in each instance, and judging feasibility by all instances so far, were tried for F-race: more violators at the
+same cost, or as many at a higher one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.decisions.asked import Array
+from benchmarks.decisions.rules._estimate import Places, Sheet
+
+INSTANCE = 250
+"""Units in an instance, unless a block has more."""
+PENALTY = 10.0
+"""What missing a limit by all of its range, or of its bound, adds, in objectives of the baseline."""
 
 
-def scores(sheet, places, step):
-    a = sheet.asked
-    stop = sheet.units(int(places[0]))
-    start = stop - step * a.block
-    if V == "4":
-        start = 0
-    g = a.gauges[a.objective]
-    cost = (
-        sheet.objective(places)
-        if sheet.exact
-        else (1 if g.better == "lower" else -1) * estimate(g, "", *sheet.pairs(a.objective, places, start))
-    )
-    miss = np.zeros(len(places))
-    for l in sheet.limits:
-        g = a.gauges[l.gauge]
-        v = estimate(g, l.relative, *sheet.pairs(l.gauge, places, start))
-        room = l.bound - v if l.op == "<=" else v - l.bound
-        room[(places == sheet.base) & bool(l.relative)] = np.inf
-        scale = g.high - g.low if g.kind == "mean" and l.relative != "ratio" else abs(l.bound)
-        miss += np.maximum(-room / (scale or 1), 0)
-    if V in "14":
-        c = cost - cost.min()
-        c = c / (c.max() or 1)
-        return np.where(miss > 0, 2 + miss, c)
-    b = abs(cost[places == sheet.base][0]) if (places == sheet.base).any() else abs(cost).max()
-    return cost / b + W * miss
+def instances(sheet: Sheet) -> int:
+    """How many instances there are."""
+    return sheet.asked.blocks // _blocks(sheet)
+
+
+def _blocks(sheet: Sheet) -> int:
+    return min(-(-INSTANCE // sheet.asked.block), sheet.asked.blocks)
+
+
+def read(sheet: Sheet, places: Places) -> None:
+    """Measure the next instance."""
+    for _ in range(_blocks(sheet)):
+        sheet.read(places)
+
+
+def penalised(sheet: Sheet, places: Places) -> Array:
+    """The score of some options on the instance that was measured last; the smaller the better."""
+    start = sheet.units(int(places[0])) - _blocks(sheet) * sheet.asked.block
+    missed = np.zeros(len(places))
+    for limit in sheet.limits:
+        missed -= np.minimum(sheet.slack(limit, places, start), 0.0)
+    return sheet.objective(places, start) / _scale(sheet) + PENALTY * missed
+
+
+def _scale(sheet: Sheet) -> float:
+    """The baseline's objective, by all that was measured."""
+    return abs(float(sheet.objective(np.array([sheet.base]))[0])) or 1.0

@@ -33,6 +33,7 @@ class Sheet:
         shape = (len(asked.options), asked.blocks * asked.block)
         self.values = {gauge: np.empty(shape) for gauge in self.gauges}
         self.count = np.zeros(len(asked.options), dtype=np.intp)
+        self._costs: dict[str, Array] = {}
         self.candidates: Places = np.flatnonzero(self._allowed())
 
     def _exact(self, gauge: str) -> bool:
@@ -56,7 +57,9 @@ class Sheet:
 
     def costs(self, gauge: str) -> Array:
         """What an exact gauge says of each option."""
-        return np.array([self.asked.exact[gauge][option] for option in self.asked.options])
+        if gauge not in self._costs:
+            self._costs[gauge] = np.array([self.asked.exact[gauge][option] for option in self.asked.options])
+        return self._costs[gauge]
 
     def read(self, places: Sequence[int] | Places) -> None:
         """Measure the next block of some options, which have all been measured on as many, and of the baseline."""
@@ -82,23 +85,23 @@ class Sheet:
         stop, values = self.units(int(places[0])), self.values[gauge]
         return values[places, start:stop], values[self.base, start:stop]
 
-    def slack(self, limit: Limit, places: Places) -> Array:
+    def slack(self, limit: Limit, places: Places, start: int = 0) -> Array:
         """By how much the point estimates keep to a limit, negative where they miss it; as a share of the gauge's range
         for means, of the bound for others. The baseline keeps to what is relative to it: that was looked at before."""
         gauge = self.asked.gauges[limit.gauge]
-        values = estimate(gauge, limit.relative, *self.pairs(limit.gauge, places))
+        values = estimate(gauge, limit.relative, *self.pairs(limit.gauge, places, start))
         room = limit.bound - values if limit.op == "<=" else values - limit.bound
         room[(places == self.base) & bool(limit.relative)] = np.inf
         scale = gauge.high - gauge.low if gauge.kind == "mean" and limit.relative != "ratio" else abs(limit.bound)
         return room / (scale or 1.0)
 
-    def objective(self, places: Places) -> Array:
-        """The estimated objective, the smaller the better."""
+    def objective(self, places: Places, start: int = 0) -> Array:
+        """The estimated objective, from a unit on, the smaller the better."""
         gauge = self.asked.gauges[self.asked.objective]
         sign = 1.0 if gauge.better == "lower" else -1.0
         if self.exact:
             return sign * self.costs(gauge.name)[places]
-        return sign * estimate(gauge, "", *self.pairs(gauge.name, places))
+        return sign * estimate(gauge, "", *self.pairs(gauge.name, places, start))
 
     def ranked(self, places: Places) -> tuple[Places, NDArray[np.bool_]]:
         """Best first, and whether each meets every limit by its estimates, which are those of all that was measured.

@@ -1,74 +1,76 @@
-"""irace's F-race (Birattari et al., GECCO 2002; Lopez-Ibanez et al., 2016) over blocks."""
+"""irace's F-race (Birattari et al., GECCO 2002; Lopez-Ibanez et al., ORP 2016) over instances of a few blocks.
+
+From the fifth instance on, after each: Friedman's test at 5 % over those alive, and, where it rejects, whoever's sum of
+ranks lies further from the best than Conover's least significant difference is out; of two the Wilcoxon signed-rank
+test decides. These are irace's defaults. Limits enter as irace's manual has it, by a penalty. The race ends when one
+option is left or all blocks are measured; the point rule then picks by the last estimates of all options, so that one
+that was left behind may be shipped where the survivor misses a limit.
+"""
 
 from __future__ import annotations
 
-import os
+import math
+
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.decisions.asked import Array, Asked, Meter, Shipped
-from benchmarks.decisions.rules._estimate import Places, Sheet, estimate
 from benchmarks.decisions.rules import _blockwise
+from benchmarks.decisions.rules._estimate import Sheet
 
 FIRST = 5
-CONFIDENCE = 0.95
-SHARE = float(os.environ.get("SHARE", "1"))
-STEP = int(os.environ.get("STEP", "1"))
-FINAL = os.environ.get("FINAL", "all")
+LEVEL = 0.05
+
+Flags = NDArray[np.bool_]
 
 
 def decide(asked: Asked, meter: Meter, seed: int) -> Shipped:
+    """Race until one is left, and ship the best by the last estimates."""
     sheet = Sheet(asked, meter)
     alive = sheet.candidates
-    if not len(alive) or not sheet.gauges:
+    if not sheet.gauges or not len(alive):
         return sheet.best(alive)
-    scores = np.empty((asked.blocks // STEP + 1, len(asked.options)))
-    n = 0
-    while (
-        len(alive) > 1
-        and sheet.count[alive[0]] + STEP <= asked.blocks
-        and (n < FIRST or sheet.count.sum() < SHARE * asked.blocks * len(asked.options))
-    ):
-        for _ in range(STEP):
-            sheet.read(alive)
-        scores[n, alive] = _blockwise.scores(sheet, alive, STEP)
-        n += 1
-        if n >= FIRST:
-            alive = alive[survivors(scores[:n, alive])]
-    while len(alive) == 1 and not sheet.count[alive[0]]:
-        sheet.read(alive)
-    return sheet.best(alive if FINAL == "alive" else sheet.candidates)
+    scores = np.empty((_blockwise.instances(sheet), len(asked.options)))
+    for done in range(len(scores)):
+        _blockwise.read(sheet, alive)
+        scores[done, alive] = _blockwise.penalised(sheet, alive)
+        if done + 1 >= FIRST:
+            alive = alive[survivors(scores[: done + 1, alive])]
+        if len(alive) == 1:
+            break
+    return sheet.best(sheet.candidates)
 
 
-def survivors(scores: Array) -> Array:
-    from scipy import stats
+def survivors(scores: Array) -> Flags:
+    """Who stays, by scores of shape (instances, options)."""
+    from scipy import special, stats
 
     n, k = scores.shape
-    if k == 2:
-        return _two(scores)
+    if k <= 2:
+        return _of_two(scores)
     ranks = stats.rankdata(scores, axis=1)
-    sums = ranks.sum(axis=0)
-    squares = float((ranks**2).sum())
-    spread = squares - n * k * (k + 1) ** 2 / 4
-    if spread <= 0:
-        return np.ones(k, bool)
-    statistic = (k - 1) * float(((sums - n * (k + 1) / 2) ** 2).sum()) / spread
-    if stats.chi2.sf(statistic, k - 1) >= 1 - CONFIDENCE:
+    sums, squares = ranks.sum(axis=0), float((ranks**2).sum())
+    spread, free = squares - n * k * (k + 1) ** 2 / 4.0, (n - 1) * (k - 1)
+    if spread <= 0.0:
         return np.ones(k, dtype=bool)
-    df = (n - 1) * (k - 1)
-    gap = stats.t.ppf(1 - (1 - CONFIDENCE) / 2, df) * np.sqrt(max(2 * (n * squares - float((sums**2).sum())) / df, 0.0))
-    return sums - sums.min() <= gap
+    statistic = (k - 1) * float(((sums - n * (k + 1) / 2.0) ** 2).sum()) / spread
+    if special.chdtrc(k - 1, statistic) >= LEVEL:
+        return np.ones(k, dtype=bool)
+    between = max(2.0 * (n * squares - float((sums**2).sum())) / free, 0.0)
+    stays: Flags = sums - sums.min() <= special.stdtrit(free, 1.0 - LEVEL / 2.0) * math.sqrt(between)
+    return stays
 
 
-def _two(scores: Array) -> Array:
+def _of_two(scores: Array) -> Flags:
     from scipy import stats
 
-    d = scores[:, 0] - scores[:, 1]
-    if (d <= 0).all():
-        return np.array([True, False])
-    if (d >= 0).all():
-        return np.array([False, True])
-    p = stats.wilcoxon(d).pvalue
-    if p >= 1 - CONFIDENCE:
-        return np.array([True, True])
-    m = np.median((d[:, None] + d[None, :]) / 2)
-    return np.array([m <= 0, m > 0])
+    if scores.shape[1] < 2:
+        return np.ones(scores.shape[1], dtype=bool)
+    ahead = scores[:, 0] - scores[:, 1]
+    if np.all(ahead <= 0.0) or np.all(ahead >= 0.0):
+        return np.array([bool(np.all(ahead <= 0.0)), not np.all(ahead <= 0.0)])
+    tied = len(np.unique(np.abs(ahead))) < len(ahead) or bool(np.any(ahead == 0.0))
+    if stats.wilcoxon(ahead, method="approx" if tied else "auto", correction=True).pvalue >= LEVEL:
+        return np.ones(2, dtype=bool)
+    middle = float(np.median(ahead[:, None] + ahead[None]))
+    return np.array([middle <= 0.0, middle > 0.0])

@@ -4,17 +4,20 @@ The next block goes to the option that would be best if all its estimates were b
 that would then keep to every limit the one with the best objective, or, where none would, the one that misses least.
 `a` is the budget over the estimated hardness, the largest i / gap_(i)^2, taken anew in each phase as in their paper
 (c = 1). The gap of an option is what stands between it and the best place: how much it misses a limit, or by how much
-its objective is worse; an exact objective leaves no doubt. In the end the point rule picks by the estimates.
+its objective is worse; an exact objective leaves no doubt. In the end the point rule picks by the estimates. A pull is
+one block, or several where the budget is more than 250 blocks.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.decisions.asked import Array, Asked, Meter, Shipped
 from benchmarks.decisions.rules._estimate import Sheet
 
 SHARE = 0.10
+PULLS = 250
 
 
 def decide(asked: Asked, meter: Meter, seed: int) -> Shipped:
@@ -32,7 +35,7 @@ def decide(asked: Asked, meter: Meter, seed: int) -> Shipped:
         if phases and sheet.count.sum() >= phases[0]:
             phases.pop(0)
             arms.retune(budget)
-        arms.pull()
+        arms.pull(max(int(budget / PULLS), 1))
     return sheet.best(sheet.candidates)
 
 
@@ -53,17 +56,18 @@ class _Arms:
             self._look(arm)
         self._scale = float(np.abs(self.cost).max()) or 1.0
 
-    def open(self) -> np.ndarray:
+    def open(self) -> NDArray[np.bool_]:
         """Arms that have blocks left."""
         return self.sheet.count[self.places] < self.sheet.asked.blocks
 
-    def pull(self) -> None:
-        """Measure the next block of the arm that is best in the best case."""
+    def pull(self, blocks: int) -> None:
+        """Measure the next blocks of the arm that is best in the best case."""
         bonus = np.sqrt(self.a / self.sheet.count[self.places])
         missed = -np.minimum(self.room + bonus, 0.0).sum(axis=0)
         cost = self.cost if self.sheet.exact else self.cost - bonus * self._scale
         arm = int(np.lexsort((cost, missed, ~self.open()))[0])
-        self.sheet.read(self.places[[arm]])
+        for _ in range(blocks):
+            self.sheet.read(self.places[[arm]])
         self._look(arm)
 
     def retune(self, budget: float) -> None:
