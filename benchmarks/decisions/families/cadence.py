@@ -36,7 +36,9 @@ def _rain() -> History:
     return rows, np.arange(len(rows.y)) // 200
 
 
-def _made(name: str, what: str, history: Callable[[], History], first: int, block: int, shifts: tuple[float, ...]) -> Family:
+def _made(
+    name: str, what: str, history: Callable[[], History], first: int, block: int, shifts: tuple[float, ...]
+) -> Family:
     from sklearn.linear_model import LogisticRegression
 
     rows, period = history()

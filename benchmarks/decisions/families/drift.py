@@ -24,7 +24,11 @@ _TRIALS = 11_500
 def _largest_gap(window: Array, reference: Array) -> float:
     """Kolmogorov and Smirnov's distance, the largest over columns."""
     return max(
-        float(np.abs(np.searchsorted(np.sort(new), old, side="right") / len(new) - (np.arange(len(old)) + 1) / len(old)).max())
+        float(
+            np.abs(
+                np.searchsorted(np.sort(new), old, side="right") / len(new) - (np.arange(len(old)) + 1) / len(old)
+            ).max()
+        )
         for new, old in zip(window.T, reference.T)
     )
 
@@ -84,7 +88,9 @@ def _made(name: str, what: str, rows: Callable[[], Rows], shift: float, trials: 
     names, costs, alarms, power = [], [], [], []
     for test, size in keys:
         for level in _LEVELS:
-            bound = np.quantile(quiet[test, size][:1500], 1.0 - level)  # as a user would set it: on a part, by its quantile
+            bound = np.quantile(
+                quiet[test, size][:1500], 1.0 - level
+            )  # as a user would set it: on a part, by its quantile
             names.append(f"{test}-{size}-{level:g}")
             costs.append(size * _TESTS[test][1] * (1.0 + level))
             alarms.append(quiet[test, size][1500:] > bound)
@@ -95,7 +101,10 @@ def _made(name: str, what: str, rows: Callable[[], Rows], shift: float, trials: 
         for floor in (0.3, 0.5, 0.7, 0.8, 0.9)
         for most in (0.02, 0.05)
     ]
-    made = {"power": np.stack(power, axis=1)[:units].astype(float), "false_alarms": np.stack(alarms, axis=1)[:units].astype(float)}
+    made = {
+        "power": np.stack(power, axis=1)[:units].astype(float),
+        "false_alarms": np.stack(alarms, axis=1)[:units].astype(float),
+    }
     centre = {key: of.mean(axis=0) for key, of in made.items()}
     settings = [s for s in settings if ((centre["power"] >= s[0].bound) & (centre["false_alarms"] <= s[1].bound)).any()]
     return Family(

@@ -65,7 +65,11 @@ def _made(name: str, what: str, batch: int, rounds: int, load: int, slo: bool) -
                 times[max(row, 0), place] = (time.perf_counter() - start) * 1000
         gc.enable()
     lost = np.array([100 * (1 - made[one][1]) for one in names])
-    gauges = (Gauge("lost", "exact", "lower"), Gauge("latency", "time", "lower"), Gauge("p95", "quantile", "lower", q=0.95))
+    gauges = (
+        Gauge("lost", "exact", "lower"),
+        Gauge("latency", "time", "lower"),
+        Gauge("p95", "quantile", "lower", q=0.95),
+    )
     ratio = np.median(times / times[:, [0]], axis=0)
     tail = np.quantile(times, 0.95, axis=0)
     share = np.linspace(0.15, 0.85, 9)

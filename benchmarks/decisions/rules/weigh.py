@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.decisions.asked import Array, Asked, Meter, Shipped
 from weigh.scale.race import Race
 
-SHARE = 0.12
+SHARE = 0.17
 FRESH = 20
 
 
