@@ -41,6 +41,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         help="a rule of yours, a file with decide(); alone, unless --rules names others",
     )
     known.add_argument("--replications", type=int, default=200, help="a setting of a family")
+    known.add_argument("--rival-replications", type=int, help="the same for all rules but weigh; as many if not given")
     known.add_argument("--slow-replications", type=int, default=20, help="the same for rules that say SLOW = True")
     known.add_argument("--twins", type=int, default=2000, help="A/A runs a rule; 0 for none")
     known.add_argument("--jobs", type=int, default=2, help="processes")
@@ -65,7 +66,11 @@ def rules(asked: argparse.Namespace) -> dict[str, int]:
     """The rules that play, by name or path, and how many replications each gets."""
     named = [word for word in asked.rules.split(",") if word] or ([] if asked.rule else rulebook.names())
     slow = {rule: getattr(rulebook.module(rule), "SLOW", False) for rule in [*named, *asked.rule]}
-    return {rule: asked.slow_replications if slow[rule] else asked.replications for rule in slow}
+    rivals = asked.rival_replications or asked.replications
+    return {
+        rule: asked.slow_replications if slow[rule] else asked.replications if rule == "weigh" else rivals
+        for rule in slow
+    }
 
 
 def play(family: Family, playing: Mapping[str, int], workers: int, so_far: str) -> dict[str, Score]:
