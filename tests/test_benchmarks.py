@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from benchmarks import _bounds, coverage, latency
+import weigh
+from benchmarks import _bounds, coverage, judging, latency
 from benchmarks._load import loaded
 from benchmarks.honesty import race
 from weigh import Ledger, catalog
 from weigh.scale.bets import FRACTIONS, PRIOR, Tally, mixed
+from weigh.scale.race import Race
 
 RESULT = Path(__file__).parents[1] / "benchmarks" / "results" / "honesty.json"
 
@@ -107,3 +109,34 @@ def test_hoeffding_and_binomial_bounds_are_closed_forms():
     assert _bounds.hoeffding(500, 0.05) == pytest.approx(0.0679, abs=1e-4)
     assert _bounds.between(np.arange(100.0), 0.25, 0.75) == 51.0
     assert _bounds.between(np.arange(10.0), 0.01, 0.5) == np.inf
+
+
+@pytest.mark.parametrize("kind", judging.DRAWS)
+def test_judging_asks_for_all_at_worst_and_for_little_where_options_differ(kind: str):
+    worst, typical = (judging.play(kind, 12, 8, 200, typical) for typical in (False, True))
+    assert worst.measured == 1.0
+    assert 0 < typical.measured < 1
+    assert 0 < typical.seconds < worst.seconds + 1
+
+
+def test_a_clock_counts_what_is_nested_once():
+    ticks = iter(range(100))
+    clock = judging.Clock(lambda: float(next(ticks)))
+    with clock.running():
+        with clock.running():
+            pass
+        with clock.running():
+            pass
+    assert clock.spent == 3.0
+
+
+def test_races_that_are_watched_are_counted_by_choice(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(weigh, "decide", lambda choice: judging.play("binary", 4, 3, 50, typical=False))
+    judge = Race.judge
+    with judging.watched() as found:
+        weigh.decide("a/choice")
+        weigh.decide("a/choice")
+    one = found["a/choice"]
+    assert 0 < one.scale < one.whole
+    assert one.judgements == 6
+    assert Race.judge is judge
