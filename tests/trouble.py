@@ -73,3 +73,9 @@ class Nasty(Coin):
             Path(self.mark).write_text("")
             os.kill(os.getpid(), 9)
         raise ValueError("came back")
+
+    def hangs_once(self) -> None:
+        """Never ends, the first time."""
+        if not Path(self.mark).exists():
+            Path(self.mark).write_text("")
+            time.sleep(600)

@@ -88,7 +88,8 @@ def decide(
     if not isinstance(records, str | Path | None):
         raise refused("records", records)
     made = catalog.choice(question.choice)
-    with Ledger(ledger) as book, engine or LocalEngine(question.limits) as runner:
+    with Ledger(ledger) as book, engine or LocalEngine() as runner:
+        runner.within(question.limits)
         runner.load(question.choice, files_in(options))
         locked = lock(made, question, make_task(made, task), options_of(made, options), runner)
         book.save_lock(locked)

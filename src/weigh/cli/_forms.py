@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import as_typed
+from weigh.cli._engine import Place
 from weigh.cli._flags import LEDGER
 from weigh.cli._question import NOTHING
 
@@ -16,11 +17,10 @@ if TYPE_CHECKING:
 FORMS = ("yaml", "python", "shell")
 
 
-def write(form: str, question: Question, ledger: str, records: str | None) -> str:
+def write(form: str, question: Question, ledger: str, records: str | None, where: Place) -> str:
     """The question in one of `FORMS`."""
-    if form == "yaml":
-        return as_yaml(question, ledger, records)
-    return as_python(question, ledger, records) if form == "python" else as_shell(question, ledger, records)
+    written = {"yaml": as_yaml, "python": as_python, "shell": as_shell}[form]
+    return written(question, ledger, records, where)
 
 
 def said(question: Question) -> dict[str, Any]:
@@ -29,16 +29,16 @@ def said(question: Question) -> dict[str, Any]:
     return {name: fields[name] for name in type(question).model_fields if name in fields}
 
 
-def as_yaml(question: Question, ledger: str, records: str | None) -> str:
+def as_yaml(question: Question, ledger: str, records: str | None, where: Place) -> str:
     """What `weigh decide run.yaml` reads; `records: null` stands for no record."""
     import yaml
 
     places = {"ledger": ledger} if ledger != LEDGER else {}
-    whole = said(question) | places | ({"records": records} if records != "decisions" else {})
+    whole = said(question) | where.said() | places | ({"records": records} if records != "decisions" else {})
     return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
-def as_python(question: Question, ledger: str, records: str | None) -> str:
+def as_python(question: Question, ledger: str, records: str | None, where: Place) -> str:
     """A script that asks the same."""
     fields = said(question)
     choice, task = fields.pop("choice"), fields.pop("task", {})
@@ -47,11 +47,15 @@ def as_python(question: Question, ledger: str, records: str | None) -> str:
     lines += [f"    {name}={_literal(value)}," for name, value in fields.items()]
     if limits:
         lines.append(f"    limits=Limits({', '.join(f'{name}={value!r}' for name, value in limits.items())}),")
+    if where.engine == "ray":
+        given = [f"{name}={_literal(value)}" for name, value in where.said().items() if name != "engine"]
+        lines.append(f"    engine=RayEngine({', '.join(given)}),")
     if ledger != LEDGER:
         lines.append(f"    ledger={_literal(ledger)},")
     if records != "decisions":
         lines.append(f"    records={_literal(records)},")
     head = "from weigh import decide\n" + ("from weigh.engine import Limits\n" if limits else "")
+    head += "from weigh.engine.ray import RayEngine\n" if where.engine == "ray" else ""
     return f"{head}\ndecision = decide(\n" + "\n".join(lines) + "\n)\nprint(decision)\n"
 
 
@@ -72,7 +76,9 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def as_shell(question: Question, ledger: str, records: str | None, toy: dict[str, Any] | None = None) -> str:
+def as_shell(
+    question: Question, ledger: str, records: str | None, where: Place, toy: dict[str, Any] | None = None
+) -> str:
     """The command line, over as many lines as it takes; `toy` holds the fields that differ from the toy task."""
     from weigh.commands import folded
 
@@ -89,6 +95,8 @@ def as_shell(question: Question, ledger: str, records: str | None, toy: dict[str
         if (value := getattr(question, name)) != defaults[name]:
             words += [f"--{name}", str(value)]
     words += ["--limit", str(question.limits)] if str(question.limits) else []
+    for name, value in where.said().items():
+        words += [f"--{name}", str(value)]
     words += ["--ledger", ledger] if ledger != LEDGER else []
     words += ["--no-record"] if records is None else ["--records", records] if records != "decisions" else []
     return folded(shlex.join(words))

@@ -19,17 +19,21 @@ NOTHING = "none"
 PLACES = {
     "ledger": "a file such as '.weigh/ledger.db', or a database URL",
     "records": "a folder, or nothing at all to write no record",
+    "engine": "local or ray",
+    "address": "HOST:PORT of a Ray cluster, or local",
+    "workers": "a whole number of at least 1",
 }
-"""What a file may say besides the question: where the run is kept."""
+"""What a file may say besides the question: where the run is kept, and where its trials run."""
+_KINDS: dict[str, Any] = {"records": str | None, "workers": int}
 
 
 class Typed(NamedTuple):
     """A question, the task fields that were typed (with `--toy` those that differ from the toy task), and what a file
-    says of where the run is kept: `ledger` and `records`, None for no record."""
+    says of where it runs and is kept: `PLACES`, with None as `records` for no record."""
 
     question: Question
     own: dict[str, Any]
-    kept: dict[str, str | None]
+    kept: dict[str, Any]
 
 
 def read(
@@ -122,7 +126,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     if task is not None and not (isinstance(task, dict) and all(isinstance(name, str) for name in task)):
         raise UsageError(f"{path}: task={task!r:.80} cannot be used: give 'field: value' lines below it")
     for name in PLACES:
-        if not isinstance(fields.get(name, ""), str | None if name == "records" else str):
+        if name in fields and not isinstance(fields[name], _KINDS.get(name, str)):
             raise UsageError(f"{path}: {name}={fields[name]!r:.80} cannot be used: give {PLACES[name]}")
     return fields
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from weigh.cli._engine import engine_flags
 from weigh.cli._flags import json_flag, ledger_flag, short
 
 if TYPE_CHECKING:
+    from weigh.cli._engine import Place
     from weigh.decision import Decision
     from weigh.flow import Question
 
@@ -57,6 +59,7 @@ The same command again goes on where it stopped, or prints the decision that it 
     metavar="NAME=VALUE,...",
     help="For one trial: seconds=60,memory_mb=4096; seconds also bounds its preparation, unless prepare_seconds does.",
 )
+@engine_flags
 @ledger_flag
 @click.option("--records", metavar="DIR", help="Folder of decision records.  [default: decisions]")
 @click.option("--no-record", is_flag=True, help="Write no record.")
@@ -81,6 +84,9 @@ def command(
     form: str | None,
     trust: bool,
     quiet: bool,
+    engine: str | None,
+    address: str | None,
+    workers: int | None,
     **given: Any,
 ) -> int:
     """Race the options of CHOICE on a task, and decide.
@@ -88,19 +94,21 @@ def command(
     The task is given as FIELD=VALUE words (`weigh options CHOICE` lists the fields), in a file, or both.
     The first line printed is the answer and how sure it is; progress goes to standard error.
     """
-    from weigh.cli import _forms, _question
+    from weigh.cli import _engine, _forms, _question
     from weigh.ledger import public
 
     question, own, kept = _question.read(choice, fields, task_file, toy, given, trust)
     place = ledger if _is_typed("ledger") else kept.get("ledger") or ledger
+    where = _engine.place({"engine": engine, "address": address, "workers": workers}, kept)
     usual = str(_question.TOYS / "decisions") if toy else "decisions"
     folder = None if no_record else records or kept.get("records", usual)
     if form:
-        click.echo(_forms.write(form, question, public(place), folder).rstrip())
+        click.echo(_forms.write(form, question, public(place), folder, where).rstrip())
         return 0
-    made = _run(question, place, folder, quiet)
+    made = _run(question, place, folder, quiet, where)
     shown = "decisions" if folder == usual else folder
-    _show(made, place, _forms.as_shell(question, public(place), shown, own if toy else None), toy, as_json)
+    again = _forms.as_shell(question, public(place), shown, where, own if toy else None)
+    _show(made, place, again, toy, as_json)
     return EXITS[made.verdict]
 
 
@@ -111,17 +119,20 @@ def _is_typed(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def _run(question: Question, ledger: str, records: str | None, quiet: bool) -> Decision:
+def _run(question: Question, ledger: str, records: str | None, quiet: bool, where: Place) -> Decision:
+    import sys
+    from contextlib import redirect_stdout
+
     from weigh.flow import decide
     from weigh.progress import Watch
 
     fields = {name: getattr(question, name) for name in ("objective", "epsilon", "alpha", "seed", "budget", "limits")}
     watch = Watch(quiet)
     try:
-        with watch:
+        with watch, redirect_stdout(sys.stderr):  # Ray tells of lost workers on standard output
             made = decide(
                 question.choice, question.task, options=question.options, require=question.require,
-                ledger=ledger, records=records, watch=watch, **fields,
+                ledger=ledger, records=records, engine=where.made(), watch=watch, **fields,
             )  # fmt: skip
     except KeyboardInterrupt:
         click.echo(

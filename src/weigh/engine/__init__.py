@@ -36,6 +36,9 @@ class Trial(Frozen):
 class Engine(ABC):
     """Runs trials of one task. A block's options always share a worker, in an order drawn from the block's seed."""
 
+    def within(self, limits: Limits) -> None:  # noqa: B027 (an engine may have no means to hold them)
+        """Hold each trial to these, unless the engine was made with limits of its own."""
+
     @property
     def ahead(self) -> int:
         """How many blocks, the next one counted, it has use for at once; of more than one it is told by `expect`."""

@@ -20,16 +20,19 @@ class LocalEngine(Engine):
     """One worker process, started again after a crash; all options of a block are measured in it, interleaved.
 
     Args:
-        limits: what a trial may take before its worker is killed.
+        limits: what a trial may take before its worker is killed; those of the question when None.
         threads: threads of linear algebra in the worker, unless OMP_NUM_THREADS says another number: with more of them
             than free cores, small products take many times longer, and timings say little.
     """
 
     def __init__(self, limits: Limits | None = None, threads: int = 1) -> None:
-        self.limits, self.threads = limits or Limits(), threads
+        self.limits, self.threads, self._own = limits or Limits(), threads, limits is not None
         self._worker: Worker | None = None
         self._opening: dict[str, Any] = {}
         self._refused: dict[str, tuple[int, Trial]] = {}
+
+    def within(self, limits: Limits) -> None:
+        self.limits = self.limits if self._own else limits
 
     def load(self, choice: str, options: Sequence[str]) -> None:
         for option in options:

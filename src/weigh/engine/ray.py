@@ -39,7 +39,7 @@ class RayEngine(Engine):
     Args:
         address: ``host:port`` of the cluster's head, or ``local`` to start Ray on this machine alone; RAY_ADDRESS where
             it is empty. Not looked at where this process has joined a cluster.
-        limits: what a trial may take.
+        limits: what a trial may take; those of the question when None.
         threads: threads of linear algebra in a worker, unless OMP_NUM_THREADS says another number.
         workers: how many; one a CPU of the cluster, at most 8, when None. Blocks that one machine measures at once
             disturb each other: where times are measured, as many as there are machines.
@@ -64,10 +64,15 @@ class RayEngine(Engine):
                 f"{workers} workers measure nothing: give at least 1, or None for one a CPU of the cluster"
             )
         self.address = address or os.environ.get("RAY_ADDRESS", "")
-        self._pool = Pool(Setting.here(limits or Limits(), threads, environment or {}), workers, cpus, gpus)
+        self.limits, self.threads, self._own = limits or Limits(), threads, limits is not None
+        self.workers, self.cpus, self.gpus, self.environment = workers, cpus, gpus, dict(environment or {})
+        self._pool = Pool()
         self._groups: dict[int, _Group] = {}
         self._unable: set[str] = set()
         self._joined = False
+
+    def within(self, limits: Limits) -> None:
+        self.limits = self.limits if self._own else limits
 
     @property
     def ahead(self) -> int:
@@ -125,7 +130,8 @@ class RayEngine(Engine):
     def _start(self) -> None:
         if not self._pool.workers:
             self._joined = join(self.address)
-            self._pool.start()
+            setting = Setting.here(self.limits, self.threads, self.environment)
+            self._pool.start(setting, self.workers, self.cpus, self.gpus)
 
     def _group(self, block: Block, options: Sequence[OptionLock]) -> _Group:
         """The trials of a block, begun where they are not."""
