@@ -78,7 +78,7 @@ def _made(
 _SHIFTS = (0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.01, 0.02)
 
 FAMILIES = {
-    "flights-cadence": partial(_made, "flights-cadence", "a year of flights by week", _flights, 9, 1000, _SHIFTS),
-    "census-cadence": partial(_made, "census-cadence", "four years of a census", _census, 13, 1000, _SHIFTS),
-    "rain-cadence": partial(_made, "rain-cadence", "NOAA weather by 200 days", _rain, 20, 140, _SHIFTS),
+    "flights-cadence": partial(_made, "flights-cadence", "a year of flights by week", _flights, 9, 2000, _SHIFTS),
+    "census-cadence": partial(_made, "census-cadence", "four years of a census", _census, 13, 2000, _SHIFTS),
+    "rain-cadence": partial(_made, "rain-cadence", "NOAA weather by 200 days", _rain, 20, 280, _SHIFTS),
 }

@@ -36,17 +36,17 @@ def _flights() -> Rows:
 
 
 _NETS: tuple[tuple[str, str, Callable[[], Rows], int, int, tuple[int, ...], int, int], ...] = (
-    ("fashion-wide", "Fashion-MNIST", _sources.fashion, 20_000, 50_000, (128,), 10, 500),
-    ("fashion-deep", "Fashion-MNIST", _sources.fashion, 20_000, 50_000, (64, 32), 12, 500),
-    ("fashion-narrow", "Fashion-MNIST", _sources.fashion, 15_000, 55_000, (24,), 12, 500),
-    ("shuttle-small", "Statlog Shuttle", _sources.shuttle, 9_000, 40_000, (24, 12), 20, 500),
-    ("shuttle-wide", "Statlog Shuttle", _sources.shuttle, 9_000, 40_000, (64,), 20, 500),
-    ("rain-small", "NOAA weather", _sources.rain, 6_000, 12_000, (32, 16), 20, 120),
-    ("rain-wide", "NOAA weather", _sources.rain, 6_000, 12_000, (96,), 20, 120),
-    ("census-deep", "American Community Survey", _census, 40_000, 100_000, (64, 32), 8, 1000),
-    ("census-narrow", "American Community Survey", _census, 40_000, 100_000, (16,), 8, 1000),
-    ("flights-deep", "a year of flights", _flights, 60_000, 100_000, (64, 32), 8, 1000),
-    ("flights-wide", "a year of flights", _flights, 60_000, 100_000, (96,), 8, 1000),
+    ("fashion-wide", "Fashion-MNIST", _sources.fashion, 20_000, 50_000, (128,), 10, 1000),
+    ("fashion-deep", "Fashion-MNIST", _sources.fashion, 20_000, 50_000, (64, 32), 12, 1000),
+    ("fashion-narrow", "Fashion-MNIST", _sources.fashion, 15_000, 55_000, (24,), 12, 1000),
+    ("shuttle-small", "Statlog Shuttle", _sources.shuttle, 9_000, 40_000, (24, 12), 20, 1000),
+    ("shuttle-wide", "Statlog Shuttle", _sources.shuttle, 9_000, 40_000, (64,), 20, 1000),
+    ("rain-small", "NOAA weather", _sources.rain, 6_000, 12_000, (32, 16), 20, 240),
+    ("rain-wide", "NOAA weather", _sources.rain, 6_000, 12_000, (96,), 20, 240),
+    ("census-deep", "American Community Survey", _census, 40_000, 100_000, (64, 32), 8, 2000),
+    ("census-narrow", "American Community Survey", _census, 40_000, 100_000, (16,), 8, 2000),
+    ("flights-deep", "a year of flights", _flights, 60_000, 100_000, (64, 32), 8, 2000),
+    ("flights-wide", "a year of flights", _flights, 60_000, 100_000, (96,), 8, 2000),
 )
 
 FAMILIES = {net[0]: partial(_made, *net) for net in _NETS}

@@ -115,7 +115,7 @@ def _made(name: str, what: str, rows: Callable[[], Rows], shift: float, trials: 
             Gauge("false_alarms", "mean", "lower", population=units),
         ),
         exact={"operations": np.array(costs)}, values=made, objective="operations",
-        settings=tuple(settings) + _single(centre["power"]), block=100,
+        settings=tuple(settings) + _single(centre["power"]), block=200,
     )  # fmt: skip
 
 

@@ -87,11 +87,11 @@ def _flights() -> Rows:
 
 
 _TABLES: tuple[tuple[str, str, Callable[[], Rows], int, int, int, bool], ...] = (
-    ("census-models", "American Community Survey", _census, 20_000, 100_000, 1000, False),
-    ("flights-models", "a year of flights", _flights, 20_000, 100_000, 1000, False),
-    ("rain-models", "NOAA weather", _sources.rain, 6_000, 12_000, 120, False),
-    ("census-best", "American Community Survey, the best within a budget", _census, 10_000, 100_000, 1000, True),
-    ("shuttle-best", "Statlog Shuttle, the best within a budget", _sources.shuttle, 2_000, 40_000, 400, True),
+    ("census-models", "American Community Survey", _census, 20_000, 100_000, 2000, False),
+    ("flights-models", "a year of flights", _flights, 20_000, 100_000, 2000, False),
+    ("rain-models", "NOAA weather", _sources.rain, 6_000, 12_000, 240, False),
+    ("census-best", "American Community Survey, the best within a budget", _census, 10_000, 100_000, 2000, True),
+    ("shuttle-best", "Statlog Shuttle, the best within a budget", _sources.shuttle, 2_000, 40_000, 800, True),
 )
 
 FAMILIES = {table[0]: partial(_made, *table) for table in _TABLES}

@@ -88,8 +88,12 @@ class Tally:
 
     def logs(self, bound: float, since: Any = None) -> Array:
         """Log-wealth of each bet against "the mean is `bound`" since a mark: that it is larger, smaller; (2, COUNT)."""
+        return np.stack([self.side(bound, since, side) for side in (0, 1)])
+
+    def side(self, bound: float, since: Any, side: int) -> Array:
+        """The same of one side alone, shape (COUNT,)."""
         counts = self.counts if since is None else self.counts - since
-        grown: Array = _table(bound) @ counts
+        grown: Array = _table(bound)[side] @ counts
         return grown
 
 
@@ -108,7 +112,7 @@ class Drawn(Tally):
         super().__init__()
         self.population = population
         self._arrays: list[tuple[int, float, Array]] = []
-        self._done: dict[tuple[float, int], tuple[int, Array]] = {}
+        self._done: dict[tuple[float, int, int], tuple[int, Array]] = {}
 
     def update(self, z: Array) -> None:
         if self.n + z.size > self.population:
@@ -125,27 +129,30 @@ class Drawn(Tally):
     def mark(self) -> Any:
         return len(self._arrays)
 
-    def logs(self, bound: float, since: Any = None) -> Array:
+    def side(self, bound: float, since: Any, side: int) -> Array:
         start = since or 0
-        done, logs = self._done.get((bound, start), (start, np.zeros((2, COUNT))))
+        key = (bound, start, side)
+        done, logs = self._done.get(key, (start, np.zeros(COUNT)))
         if done < len(self._arrays):
             for n, total, z in self._arrays[done:]:
-                logs = logs + self._grown(bound, n, total, z)
-            if len(self._done) < 64 or (bound, start) in self._done:
-                self._done[bound, start] = (len(self._arrays), logs)
+                logs = logs + self._grown(bound, n, total, z, side)
+            if len(self._done) < 64 or key in self._done:
+                self._done[key] = (len(self._arrays), logs)
         grown: Array = logs
         return grown
 
-    def _grown(self, bound: float, n: int, total: float, z: Array) -> Array:
+    def _grown(self, bound: float, n: int, total: float, z: Array, side: int) -> Array:
         """Growth over values that came after `n` others with the sum `total`."""
-        sums = total + np.concatenate([[0.0], np.cumsum(z)])
-        whole = self.population * bound
-        means = (whole - sums[:-1]) / (self.population - n - np.arange(z.size))
-        ratios = np.stack([z / np.maximum(means, _EDGE), (1.0 - z) / np.maximum(1.0 - means, _EDGE)]) - 1.0
-        grown = _log_products(1.0 + FRACTIONS[None, :, None] * np.maximum(ratios, -1.0)[:, None, :])
-        grown[0] += 700.0 * (sums[-1] > whole + 1e-9)  # a sum that the bound makes impossible
-        grown[1] += 700.0 * (n + z.size - sums[-1] > self.population - whole + 1e-9)
-        return grown
+        if side == 1:  # a smaller mean is a larger one of what is left to 1
+            bound, total, z = 1.0 - bound, n - total, 1.0 - z
+        sums = np.empty(z.size + 1)
+        sums[0] = 0.0
+        np.cumsum(z, out=sums[1:])
+        whole = self.population * bound - total
+        means = np.maximum((whole - sums[:-1]) / (self.population - n - np.arange(z.size)), _EDGE)
+        ratios = np.maximum(z / means - 1.0, -1.0)
+        grown = _log_products(1.0 + FRACTIONS[:, None] * ratios)
+        return grown + 700.0 * (sums[-1] > whole + 1e-9)  # a sum that the bound makes impossible
 
 
 def _log_products(factors: Array) -> Array:

@@ -16,6 +16,7 @@ from weigh.scale.interval import Interval
 _BISECTIONS = 40
 _AFRESH = 1.1
 _CHUNK = 4096
+_BEYOND = 700.0
 _EFFECTIVE = 20
 """As many independent values must the rounds amount to before anything is claimed: what comes earlier may be one long
 run."""
@@ -61,7 +62,7 @@ class Series(abc.ABC):
 
     def wealth(self, bound: float, side: int, account: Account) -> float:
         """Log of how many times an account has grown."""
-        return mixed(self._logs(bound, account.mark)[side], account.prior)
+        return mixed(self._logs(bound, account.mark, side), account.prior)
 
     def known(self) -> bool:
         """Every member of a finite population was seen: nothing is left to estimate."""
@@ -134,7 +135,7 @@ class Series(abc.ABC):
     def _take(self, values: Array) -> None: ...
 
     @abc.abstractmethod
-    def _logs(self, bound: float, mark: Any) -> Array: ...
+    def _logs(self, bound: float, mark: Any, side: int) -> Array: ...
 
     @abc.abstractmethod
     def _range(self) -> tuple[float, float]: ...
@@ -195,12 +196,11 @@ class MeanSeries(Series):
     def _take(self, values: Array) -> None:
         self.tally.update((values - self._low) / (self._high - self._low))
 
-    def _logs(self, bound: float, mark: Any) -> Array:
+    def _logs(self, bound: float, mark: Any, side: int) -> Array:
         share = self._share(bound)
-        logs = self.tally.logs(min(max(share, 0.0), 1.0), mark)
-        if share < 0.0 or share > 1.0:  # beyond what any value can be
-            logs = np.where([[share < 0.0], [share > 1.0]], 700.0, -700.0) + 0.0 * logs
-        return logs
+        if 0.0 <= share <= 1.0:
+            return self.tally.side(share, mark, side)
+        return np.full(COUNT, _BEYOND if (share < 0.0) == (side == 0) else -_BEYOND)  # no value lies beyond
 
     def _range(self) -> tuple[float, float]:
         return self._low, self._high
@@ -251,11 +251,11 @@ class QuantileSeries(Series):
     def _take(self, values: Array) -> None:
         self._values = np.concatenate([self._values, values])
 
-    def _logs(self, bound: float, mark: Any) -> Array:
+    def _logs(self, bound: float, mark: Any, side: int) -> Array:
         slower = self._slower()
         if self._values.size < _EFFECTIVE * slower:
-            return np.zeros((2, COUNT))
-        return self._tally(bound, mark or 0).logs(1.0 - self._q) / slower
+            return np.zeros(COUNT)
+        return self._tally(bound, mark or 0).side(1.0 - self._q, None, side) / slower
 
     def _slower(self) -> float:
         if self._values.size > _AFRESH * self._known_at:
