@@ -71,8 +71,8 @@ class RatioSequence(Sequence):
     Measured on 10,000 paths of AR(1) log-ratios and up to 2,000 rounds, the share in which it ever left out the median
     at alpha 0.05: 0.003 (coefficient 0), 0.008 (0.5), 0.028 (0.8), 0.046 (0.9). Of bets as if rounds were independent:
     0.02, 0.30, 0.86, 0.99 (`make bench-coverage` repeats it). What lasts longer than about a twentieth of all rounds is
-    taken for the truth. No bound helps against buffers that happen to lie well for as long as a process lives: load both
-    sides anew in each round, and draw the order in which they are timed.
+    taken for the truth. No bound helps against buffers that happen to lie well for as long as a process lives: load
+    both sides anew in each round, and draw the order in which they are timed.
 
     Args:
         alpha: the chance, about, that the interval ever leaves out the median ratio.
