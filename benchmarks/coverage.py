@@ -271,6 +271,12 @@ def _quantiles(name: str, draw: Callable[[Generator, int], Array], q: float, tru
     return [Case(f"{name}, {kind}", draw, truth, bound, beside_quantile(q)) for kind, bound in of_quantile(q).items()]
 
 
+def ticks(n: int = 1000) -> list[Case]:
+    """Times of a coarse clock: a quantile that many values equal."""
+    shares = (0.85, 0.11, 0.04)
+    return _quantiles("ticks p95", lambda rng, paths: rng.choice([1.0, 2.0, 3.0], (paths, n), p=shares), 0.95, 2.0)
+
+
 def duets(coefficient: float, n: int = 1000) -> list[Case]:
     """Log-normal ratios of times whose logarithms are AR(1)."""
     name, draw = f"duet ratios AR {coefficient:g}", lambda rng, paths: np.exp(0.1 * ar(rng, paths, n, coefficient))
@@ -298,7 +304,7 @@ def ar(rng: Generator, paths: int, n: int, coefficient: float) -> Array:
 def cases() -> list[Case]:
     """All of them."""
     means = [*bernoulli(0.5), *bernoulli(0.1), *bernoulli(0.01), *skewed(), *rare(), *finite()]
-    return [*means, *heavy(), *duets(0.0), *duets(0.5), *duets(0.8), *serial(0.0), *serial(0.5)]
+    return [*means, *heavy(), *ticks(), *duets(0.0), *duets(0.5), *duets(0.8), *serial(0.0), *serial(0.5)]
 
 
 # what is found
