@@ -151,8 +151,10 @@ class Drawn(Tally):
         whole = self.population * bound - total
         means = np.maximum((whole - sums[:-1]) / (self.population - n - np.arange(z.size)), _EDGE)
         ratios = np.maximum(z / means - 1.0, -1.0)
-        grown = _log_products(1.0 + FRACTIONS[:, None] * ratios)
-        return grown + 700.0 * (sums[-1] > whole + 1e-9)  # a sum that the bound makes impossible
+        grown: Array = _log_products(1.0 + FRACTIONS[:, None] * ratios)
+        if sums[-1] > whole + 1e-9:  # a sum that the bound makes impossible
+            grown += 700.0
+        return grown
 
 
 def _log_products(factors: Array) -> Array:
