@@ -90,8 +90,12 @@ def test_what_is_not_there_is_said(weigh: Run):
 def test_explain_answers_every_question(weigh: Run):
     weigh(*DECIDE)
     out = weigh("explain", "last").out
-    for heading in ("Why it is so", "What each constraint cost", "Why not the others", "Which evidence decided",
-                    "What more blocks would do", "What would change the answer", "What re-opens it", "What every interval rests on"):  # fmt: skip
+    headings = (
+        "Why it is so", "What each constraint cost", "Why not the others", "Which evidence decided",
+        "What more blocks would do", "What would change the answer", "What re-opens it",
+        "What every interval rests on",
+    )  # fmt: skip
+    for heading in headings:
         assert f"\n{heading}\n" in out
     flat = " ".join(out.split())
     assert re.search(r"zero: dominated (when the race ended, )?after \d+ blocks?", flat)

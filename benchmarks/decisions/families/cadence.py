@@ -68,9 +68,9 @@ def _made(
     loss = Gauge("loss", "mean", "lower", population=units)
     order = random.permutation(len(judged))[:units]
     return Family(
-        name=name, kind="cadence", source=f"{what}; logistic regression refitted by {len(names)} policies, squared loss",
+        name=name, kind="cadence", source=f"{what}; logistic regression, refitted by {len(names)} policies",
         options=tuple(names), baseline="every-1-all", gauges=(Gauge("fits", "exact", "lower"), loss),
-        exact={"fits": np.array(fits)}, values={"loss": np.stack(columns, axis=1)[order].astype(np.float32).astype(float)},
+        exact={"fits": np.array(fits)}, values={"loss": np.stack(columns, axis=1)[order].astype(float)},
         objective="fits", settings=tuple((Limit("loss", "<=", shift, "difference"),) for shift in shifts), block=block,
     )  # fmt: skip
 

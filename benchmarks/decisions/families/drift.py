@@ -88,9 +88,7 @@ def _made(name: str, what: str, rows: Callable[[], Rows], shift: float, trials: 
     names, costs, alarms, power = [], [], [], []
     for test, size in keys:
         for level in _LEVELS:
-            bound = np.quantile(
-                quiet[test, size][:1500], 1.0 - level
-            )  # as a user would set it: on a part, by its quantile
+            bound = np.quantile(quiet[test, size][:1500], 1.0 - level)  # set on a part, as a user would
             names.append(f"{test}-{size}-{level:g}")
             costs.append(size * _TESTS[test][1] * (1.0 + level))
             alarms.append(quiet[test, size][1500:] > bound)
@@ -108,7 +106,7 @@ def _made(name: str, what: str, rows: Callable[[], Rows], shift: float, trials: 
     centre = {key: of.mean(axis=0) for key, of in made.items()}
     settings = [s for s in settings if ((centre["power"] >= s[0].bound) & (centre["false_alarms"] <= s[1].bound)).any()]
     return Family(
-        name=name, kind="drift", source=f"{what}; windows of up to {_WINDOWS[-1]} rows, one of {_COLUMNS} columns shifted",
+        name=name, kind="drift", source=f"{what}; windows of up to {_WINDOWS[-1]} rows, one column shifted",
         options=tuple(names), baseline=names[-1],
         gauges=(
             Gauge("operations", "exact", "lower"), Gauge("power", "mean", "higher", population=units),
