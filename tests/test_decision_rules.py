@@ -91,6 +91,16 @@ def test_point_rule_ships_violators_and_they_are_counted():
     assert math.isnan(next(outcome for outcome in played if outcome.violated).cost_ratio)
 
 
+def test_point_rule_looks_at_so_many_units_and_not_at_whole_blocks():
+    question = Question(TABLE, SETTINGS[0])
+    for most, seen in ((100, 100), (None, 4 * BLOCK)):
+        sheet = Sheet(question.asked, TABLE.meter(0), most)
+        for _ in range(4):
+            sheet.read(sheet.candidates)
+        x, base = sheet.pairs("accuracy", sheet.candidates)
+        assert x.shape == (5, seen) and base.shape == (seen,)
+
+
 def test_uniform_race_rarely_ships_violators():
     question = Question(FINITE, SETTINGS[0])
     outcomes = [question.play(rulebook.load("uniform_race"), seed) for seed in range(40)]

@@ -27,11 +27,11 @@ def draw(rules: Mapping[str, Mapping[str, Any]], families: Mapping[str, Score], 
         figure = Figure(figsize=(9, 5.4), layout="constrained")
         axes = figure.add_subplot()
         for score in families.values():
-            axes.scatter(
-                score.measured_fraction, score.cost_ratio, s=28, color=_colour(score.violators), alpha=0.25, lw=0
-            )
+            place = (100 * score.measured_fraction, 100 * (score.cost_ratio - 1.0))
+            axes.scatter(*place, s=26, color=_colour(score.violators), alpha=0.25, lw=0)
         for rule, of in rules.items():
-            _mark(axes, rule, of)
+            if of["cost_ratio_mean"] is not None:
+                _mark(axes, rule, 100 * of["measured_fraction_mean"], 100 * (of["cost_ratio_mean"] - 1.0), of)
         _frame(axes)
         path = path or RESULTS / "decisions.svg"
         figure.savefig(path, format="svg", metadata={"Date": None})
@@ -42,34 +42,33 @@ def _colour(violators: float) -> str:
     return _UNSOUND if violators > TARGET_VIOLATORS else _SOUND
 
 
-def _mark(axes: Any, rule: str, of: Mapping[str, Any]) -> None:
-    x, y, worst = of["measured_fraction_mean"], of["cost_ratio_mean"], of["violators_max"]
-    if x is None or y is None:
-        return
-    axes.scatter(x, y, s=60 + 900 * worst, color=_colour(worst), alpha=0.85, zorder=3, edgecolor="white")
-    weight = "bold" if rule == "weigh" else "normal"
-    text = f"{rule}  {100 * worst:.1f} %"
-    axes.annotate(text, (x, y), (9, 7), textcoords="offset points", fontweight=weight, zorder=4)
+def _mark(axes: Any, rule: str, x: float, y: float, of: Mapping[str, Any]) -> None:
+    worst = of["violators_max"]
+    area = 60 + 900 * worst
+    axes.scatter(x, y, s=area, color=_colour(worst), alpha=0.85, zorder=3, edgecolor="white")
+    weight, above = "bold" if rule == "weigh" else "normal", 2 + area**0.5 / 2
+    text = f"{rule.replace('_', ' ')}\n{100 * worst:.1f} %"
+    paper = {"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.5}
+    style = {"ha": "center", "fontweight": weight, "zorder": 2, "linespacing": 0.95, "bbox": paper}
+    axes.annotate(text, (x, y), (0, above), textcoords="offset points", **style)
 
 
 def _frame(axes: Any) -> None:
-    axes.axhline(TARGET_COST, color=_LINES, lw=1, ls="--", zorder=1)
-    axes.axvline(TARGET_MEASURED, color=_LINES, lw=1, ls="--", zorder=1)
+    axes.set_yscale("symlog", linthresh=1.0, linscale=0.7)
+    axes.set_ylim(-0.15, max(200.0, axes.get_ylim()[1]))
+    axes.set_yticks([0, 1, 3, 10, 30, 100], ["0 %", "1 %", "3 %", "10 %", "30 %", "100 %"])
     axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.02), max(1.3, high))
-    axes.set_ylim(bottom=min(0.99, axes.get_ylim()[0]))
-    ticks = [share for share in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if share >= min(low, 0.02)]
-    axes.set_xticks(ticks, [f"{100 * share:g} %" for share in ticks])
+    axes.set_xlim(min(axes.get_xlim()[0], 1.5), 140)
+    axes.set_xticks([2, 5, 10, 20, 50, 100], [f"{share} %" for share in (2, 5, 10, 20, 50, 100)])
     axes.minorticks_off()
-    axes.text(axes.get_xlim()[1], TARGET_COST, f"target {TARGET_COST} ", va="bottom", ha="right", color=_LINES)
-    axes.text(TARGET_MEASURED, axes.get_ylim()[1], " target 10 %", va="top", ha="left", color=_LINES)
-    axes.set_xlabel("measured, as a share of measuring every option on every unit (log scale)")
-    axes.set_ylabel("objective of what was shipped / the oracle's")
-    axes.set_title(
-        "Per cent: violators shipped in the worst family; red is more than 5 %. Small marks: weigh, family by family",
-        fontsize=10,
-        loc="left",
-    )
+    axes.axhline(100 * (TARGET_COST - 1.0), color=_LINES, lw=1, ls="--", zorder=1)
+    axes.axvline(100 * TARGET_MEASURED, color=_LINES, lw=1, ls="--", zorder=1)
+    corner = (axes.get_xlim()[0], 0.97 * axes.get_ylim()[1])
+    axes.text(1.03 * corner[0], 100 * (TARGET_COST - 1.0), "target: at most 3 % dearer", va="bottom", color=_LINES)
+    axes.text(9.7, corner[1], "target: at most 10 % measured", va="top", ha="right", color=_LINES)
+    axes.set_xlabel("measured, of every option on every unit (log scale)")
+    axes.set_ylabel("dearer than the oracle's choice")
+    title = "Per cent: violators shipped in the worst family; red where more than 5 %. Small marks: weigh, by family"
+    axes.set_title(title, fontsize=10, loc="left")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

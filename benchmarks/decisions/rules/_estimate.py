@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -21,10 +22,13 @@ class Sheet:
 
     What exact gauges decide is known from the start: options that break an exact limit, or the limit that the baseline
     itself sets, are never measured. Gauges that no limit and no objective speak of are not looked at.
+
+    Args:
+        most: estimates look at so many units at most, although blocks are measured whole; None for no limit.
     """
 
-    def __init__(self, asked: Asked, meter: Meter) -> None:
-        self.asked, self._meter = asked, meter
+    def __init__(self, asked: Asked, meter: Meter, most: int | None = None) -> None:
+        self.asked, self._meter, self._most = asked, meter, most
         self.base = asked.options.index(asked.baseline)
         self.limits = tuple(limit for limit in asked.limits if not self._exact(limit.gauge))
         self.exact = self._exact(asked.objective)
@@ -77,31 +81,31 @@ class Sheet:
         """How many units an option was measured on."""
         return int(self.count[place]) * self.asked.block
 
-    def pairs(self, gauge: str, places: Places, start: int = 0) -> tuple[Array, Array]:
-        """Values of some options from a unit on, and of the baseline on the same units; (options, units), (units,).
+    def pairs(self, gauge: str, places: Places, start: int = 0, stop: int | None = None) -> tuple[Array, Array]:
+        """Values of some options from a unit to another, and of the baseline on the same units.
 
-        The options have been measured on as many blocks.
+        The options have been measured on as many blocks. Shapes: (options, units) and (units,).
         """
-        stop, values = self.units(int(places[0])), self.values[gauge]
-        return values[places, start:stop], values[self.base, start:stop]
+        values, end = self.values[gauge], stop or min(self.units(int(places[0])), self._most or sys.maxsize)
+        return values[places, start:end], values[self.base, start:end]
 
-    def slack(self, limit: Limit, places: Places, start: int = 0) -> Array:
+    def slack(self, limit: Limit, places: Places, start: int = 0, stop: int | None = None) -> Array:
         """By how much the point estimates keep to a limit, negative where they miss it; as a share of the gauge's range
         for means, of the bound for others. The baseline keeps to what is relative to it: that was looked at before."""
         gauge = self.asked.gauges[limit.gauge]
-        values = estimate(gauge, limit.relative, *self.pairs(limit.gauge, places, start))
+        values = estimate(gauge, limit.relative, *self.pairs(limit.gauge, places, start, stop))
         room = limit.bound - values if limit.op == "<=" else values - limit.bound
         room[(places == self.base) & bool(limit.relative)] = np.inf
         scale = gauge.high - gauge.low if gauge.kind == "mean" and limit.relative != "ratio" else abs(limit.bound)
         return room / (scale or 1.0)
 
-    def objective(self, places: Places, start: int = 0) -> Array:
-        """The estimated objective, from a unit on, the smaller the better."""
+    def objective(self, places: Places, start: int = 0, stop: int | None = None) -> Array:
+        """The estimated objective, on units from one to another, the smaller the better."""
         gauge = self.asked.gauges[self.asked.objective]
         sign = 1.0 if gauge.better == "lower" else -1.0
         if self.exact:
             return sign * self.costs(gauge.name)[places]
-        return sign * estimate(gauge, "", *self.pairs(gauge.name, places, start))
+        return sign * estimate(gauge, "", *self.pairs(gauge.name, places, start, stop))
 
     def ranked(self, places: Places) -> tuple[Places, NDArray[np.bool_]]:
         """Best first, and whether each meets every limit by its estimates, which are those of all that was measured.

@@ -8,7 +8,7 @@ from benchmarks.decisions.rules._estimate import Sheet
 
 def decide_on(asked: Asked, meter: Meter, units: int) -> Shipped:
     """Measure all options on so many units, and ship the best whose measured values keep to the limits."""
-    sheet = Sheet(asked, meter)
+    sheet = Sheet(asked, meter, most=units)
     if not len(sheet.candidates):
         return sheet.ship(None)
     for _ in range(min(-(-units // asked.block), asked.blocks)):

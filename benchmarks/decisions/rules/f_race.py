@@ -1,10 +1,10 @@
-"""irace's F-race (Birattari et al., GECCO 2002; Lopez-Ibanez et al., ORP 2016) over instances of a few blocks.
+"""irace's F-race (Birattari et al., GECCO 2002; Lopez-Ibanez et al., ORP 2016) over instances of 250 units or more.
 
-From the fifth instance on, after each: Friedman's test at 5 % over those alive, and, where it rejects, whoever's sum of
-ranks lies further from the best than Conover's least significant difference is out; of two the Wilcoxon signed-rank
-test decides. These are irace's defaults. Limits enter as irace's manual has it, by a penalty. The race ends when one
-option is left or all blocks are measured; the point rule then picks by the last estimates of all options, so that one
-that was left behind may be shipped where the survivor misses a limit.
+From the fifth instance on, after each, as far as blocks are whole: Friedman's test at 5 % over those alive, and, where
+it rejects, whoever's sum of ranks lies further from the best than Conover's least significant difference is out; of two
+the Wilcoxon signed-rank test decides. These are irace's defaults. Limits enter as irace's manual has it, by a penalty.
+The race ends when one option is left or all blocks are measured; the point rule then picks by the last estimates of all
+options, so that one that was left behind may be shipped where the survivor misses a limit.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ def decide(asked: Asked, meter: Meter, seed: int) -> Shipped:
     alive = sheet.candidates
     if not sheet.gauges or not len(alive):
         return sheet.best(alive)
-    scores = np.empty((_blockwise.instances(sheet), len(asked.options)))
-    for done in range(len(scores)):
-        _blockwise.read(sheet, alive)
-        scores[done, alive] = _blockwise.penalised(sheet, alive)
-        if done + 1 >= FIRST:
-            alive = alive[survivors(scores[: done + 1, alive])]
-        if len(alive) == 1:
-            break
+    scores = np.empty((0, len(asked.options)))
+    while len(alive) > 1 and _blockwise.left(sheet, alive[0]):
+        new = np.empty((_blockwise.instances(sheet), len(asked.options)))
+        new[:, alive] = _blockwise.measured(sheet, alive)
+        scores = np.concatenate([scores, new])
+        if len(scores) >= FIRST:
+            alive = alive[survivors(scores[:, alive])]
+    if not sheet.count.any():
+        _blockwise.measured(sheet, alive)
     return sheet.best(sheet.candidates)
 
 

@@ -1,4 +1,4 @@
-"""Optuna's WilcoxonPruner at its defaults, in a study: a trial is an option, a step an instance of a few blocks.
+"""Optuna's WilcoxonPruner at its defaults, in a study: a trial is an option, a step an instance of 250 units or more.
 
 Options are tried in random order. After each step the pruner compares the trial with the best one so far by a Wilcoxon
 signed-rank test at p < 0.1, again and again, as its own documentation points out. Limits enter by a penalty, as people
@@ -45,10 +45,10 @@ def decide(asked: Asked, meter: Meter, seed: int) -> Shipped:
 def _try(sheet: Sheet, trial: optuna.Trial, place: int, random: np.random.Generator) -> float:
     """The mean score of the steps until the trial is pruned, or has seen all: what the documentation suggests."""
     places, scores = np.array([place]), []
-    for step in range(_blockwise.instances(sheet)):
-        _blockwise.read(sheet, places)
-        scores.append(float(_blockwise.penalised(sheet, places)[0]))
-        trial.report(scores[-1] + NOISE * random.standard_normal(), step)
-        if trial.should_prune():
-            break
+    while _blockwise.left(sheet, place):
+        for score in _blockwise.measured(sheet, places)[:, 0].tolist():
+            scores.append(score)
+            trial.report(score + NOISE * random.standard_normal(), len(scores) - 1)
+            if trial.should_prune():
+                return float(np.mean(scores))
     return float(np.mean(scores))
