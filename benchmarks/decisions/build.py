@@ -1,4 +1,4 @@
-"""Build the question families: ``python -m benchmarks.decisions.build [--only NAME] [--again]``."""
+"""Builds question families from data and models: ``python -m benchmarks.decisions.build [--only NAME] [--again]``."""
 
 from __future__ import annotations
 

