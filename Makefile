@@ -56,7 +56,7 @@ format: $(VENV)/.dev-stamp  ## mend what ruff can mend
 docs: $(VENV)/.dev-stamp  ## write the generated pages again (docs/choices, docs/cli.md, docs/schema, the table in README.md)
 	$(RUN) docs/generate.py
 
-bench-%: $(VENV)/.bench-stamp  ## run one benchmark: bench-honesty runs benchmarks/honesty
+bench-%: $(VENV)/.dev-stamp  ## run one benchmark: bench-honesty runs benchmarks/honesty
 	$(RUN) -m benchmarks.$* $(ARGS)
 
 setup: $(VENV)/.dev-stamp  ## only set up .venv for working on weigh
@@ -75,10 +75,6 @@ $(VENV)/.venv-stamp:
 $(VENV)/.demo-stamp: pyproject.toml constraints.txt $(VENV)/.venv-stamp
 	@echo "Setting up .venv for the demo (about 0.9 GB; minutes on the first run) ..."
 	@$(PIP) -e '.[demo]'
-	@touch $@
-
-$(VENV)/.bench-stamp: $(VENV)/.dev-stamp
-	@$(PIP) -e '.[all,test,lint,bench]'
 	@touch $@
 
 $(VENV)/.dev-stamp: pyproject.toml constraints.txt $(VENV)/.venv-stamp
