@@ -159,7 +159,8 @@ def test_every_dependency_is_imported():
     extras = {name: lines for name, lines in project["optional-dependencies"].items() if name not in ("test", "lint")}
     unused = []
     for extra, lines in {"dependencies": project["dependencies"], **extras}.items():
-        imported = imported_packages(PACKAGE, *([ROOT / "recipes"] if extra == "flights" else []))
+        users = {"flights": "recipes", "bench": "benchmarks"}  # extras that something outside the package imports
+        imported = imported_packages(PACKAGE, *([ROOT / users[extra]] if extra in users else []))
         names = {canonicalize_name(Requirement(line).name) for line in lines}
         unused += [f"{name} of {extra}" for name in sorted(names - imported - set(NOT_IMPORTED))]
     assert not unused, f"pyproject.toml installs what nothing imports: {', '.join(unused)}"

@@ -26,7 +26,7 @@ from weigh.scale.gauge import Gauge, Limit
 from weigh.scale.interval import Interval
 from weigh.scale.plan import Plan
 from weigh.scale.risk import Claim, Purse, Shares, clipped
-from weigh.scale.series import Account
+from weigh.scale.series import Account, order_statistic
 from weigh.scale.tracks import Array, Relative, Subject, Tracks, Values, mapped
 
 _FEW = 12
@@ -155,6 +155,7 @@ class Race:
                 self.runners[name].block = since
         self._open_accounts()
         self._move_up()
+        self.settled()  # looks at what parts or joins the options, as whoever races does: a replay then sees the same
 
     def _references(self) -> list[str]:
         """The certified options that others are compared with: all where they are few; else the best as it was when it
@@ -343,7 +344,7 @@ class Race:
         elif self.objective.kind == "exact":
             center = float(arrays[0][0])
         else:
-            center = float(np.quantile(np.concatenate(arrays), self.objective.q))
+            center = order_statistic(np.concatenate(arrays), self.objective.q)
         return center if self.objective.better == "lower" else -center
 
     # claims

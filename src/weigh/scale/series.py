@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, final
 
@@ -14,12 +15,10 @@ from weigh.scale.dependence import inflation
 from weigh.scale.interval import Interval
 
 _BISECTIONS = 40
-_AFRESH = 1.1
+_LOOKS = sorted({0, *(int(1.1**k) for k in range(200))})
+"""Numbers of values at which correlation is estimated anew."""
 _CHUNK = 4096
 _BEYOND = 700.0
-_EFFECTIVE = 20
-"""As many independent values must the rounds amount to before anything is claimed: what comes earlier may be one long
-run."""
 
 
 class Account(NamedTuple):
@@ -32,6 +31,12 @@ class Account(NamedTuple):
 
 WHOLE = (Account(1.0),)
 """All of the error rate, from the first value on."""
+
+
+def order_statistic(values: Array, q: float) -> float:
+    """The q-quantile as one of the values, the ceil(n q)-th smallest; shape of `values` (n,)."""
+    place = max(math.ceil(values.size * q - 1e-9) - 1, 0)
+    return float(np.partition(values, place)[place])
 
 
 class Series(abc.ABC):
@@ -229,38 +234,37 @@ class QuantileSeries(Series):
         super().__init__(unseen)
         self._q, self._what, self._positive = q, what, positive
         self._values: Array = np.empty(0)
-        self._inflation, self._known_at = 1.0, 0
+        self._inflation, self._known_at = math.inf, 0
         self.method = f"{what} by order statistics, bets tempered by their autocorrelation (arXiv 1906.09712)"
 
     def estimate(self) -> float:
-        return float(np.quantile(self._values, self._q, method="inverted_cdf"))
+        return order_statistic(self._values, self._q)
 
     def open(self, bound: float, side: int, weight: float) -> Account:
-        return Account(weight, self._values.size, tuned(self._tally(bound, 0), 1.0 - self._q, side))
+        return Account(weight, self._values.size, tuned(self._tally(bound, 0, side), 1.0 - self._q, side))
 
     def gap(self, bound: float, side: int) -> tuple[float, float]:
-        return gap(self._tally(bound, 0), 1.0 - self._q, side)
+        return gap(self._tally(bound, 0, side), 1.0 - self._q, side)
 
-    def _tally(self, bound: float, start: int) -> Tally:
+    def _tally(self, bound: float, start: int, side: int) -> Tally:
+        """Whether values lie above the bound; one that equals it speaks for neither side."""
         tally, values = Tally(), self._values[start:]
-        over, equal = np.count_nonzero(values > bound), np.count_nonzero(values == bound)
-        tally.counts[[0, 64, 128]] = values.size - over - equal, equal, over
-        tally.n, tally.total, tally.square = values.size, over + equal / 2, over + equal / 4
+        over = int(np.count_nonzero(values > bound if side == 0 else values >= bound))
+        tally.counts[[0, -1]] = values.size - over, over
+        tally.n, tally.total, tally.square = values.size, over, over
         return tally
 
     def _take(self, values: Array) -> None:
         self._values = np.concatenate([self._values, values])
 
     def _logs(self, bound: float, mark: Any, side: int) -> Array:
-        slower = self._slower()
-        if self._values.size < _EFFECTIVE * slower:
-            return np.zeros(COUNT)
-        return self._tally(bound, mark or 0).side(1.0 - self._q, None, side) / slower
+        return self._tally(bound, mark or 0, side).side(1.0 - self._q, None, side) / self._slower()
 
     def _slower(self) -> float:
-        if self._values.size > _AFRESH * self._known_at:
-            self._known_at = self._values.size
-            self._inflation = inflation(self._values > np.quantile(self._values, self._q))
+        at = _LOOKS[bisect_right(_LOOKS, self._values.size) - 1]  # of n alone, so that replays agree
+        if at != self._known_at:
+            head, self._known_at = self._values[:at], at
+            self._inflation = inflation(head > order_statistic(head, self._q))
         return self._inflation
 
     def _range(self) -> tuple[float, float]:
