@@ -8,15 +8,25 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from weigh.choice import Block, Blocks, Exhibit, Halted, UsageError
 from weigh.decision import OptionLock
 from weigh.engine import Limits, Trial
+from weigh.engine.inline import EVERYWHERE
 from weigh.engine.local import LocalEngine
 from weigh.evidence import Where
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Opening(NamedTuple):
+    """The task as it is opened, and its fingerprint where the question was asked."""
+
+    choice: str
+    task: dict[str, Any]
+    seed: int
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,7 @@ class Actor:
         self._node = _node()
         self._engine = LocalEngine(setting.limits, setting.threads)
         self._settled = False
+        self._blocks: Blocks | None = None
 
     def load(self, choice: str, options: Sequence[str]) -> None:
         """Try whether the files of these options can be imported."""
@@ -61,20 +72,24 @@ class Actor:
             self._settle()
             self._engine.load(choice, options)
 
-    def open(self, choice: str, task: dict[str, Any], seed: int, fingerprint: str) -> Blocks:
-        """Load the task, which must be the one that was asked of; how many blocks it has."""
+    def open(self, opening: Opening) -> Blocks:
+        """Load the task, unless it is; how many blocks it has."""
         with self._named():
             self._settle()
-            return self._engine.open(choice, task, seed, fingerprint)
+            if self._blocks is None:
+                self._blocks = self._engine.open(*opening)
+            return self._blocks
 
-    def measure(self, option: OptionLock, block: Block) -> Trial:
-        """One trial, with the node on which it ran."""
+    def measure(self, opening: Opening, option: OptionLock, block: Block) -> Trial:
+        """One trial, with the node on which it ran. Ray may have started this anew since the task was opened."""
+        self.open(opening)
         with self._named():
             (trial,) = self._engine.run(block, [option])
         return trial.model_copy(update={"where": Where.here().model_copy(update={"node": self._node})})
 
-    def exhibits(self, options: Sequence[OptionLock]) -> list[Exhibit]:
+    def exhibits(self, opening: Opening, options: Sequence[OptionLock]) -> list[Exhibit]:
         """Tables and curves for people."""
+        self.open(opening)
         with self._named():
             return self._engine.exhibits(options)
 
@@ -82,11 +97,12 @@ class Actor:
         if self._settled:
             return
         if (version := importlib.metadata.version("weigh")) != self._setting.weigh:
-            raise Halted(f"it has weigh {version}, and the question was asked with weigh {self._setting.weigh}")
+            raise Halted(f"weigh {version} is not the {self._setting.weigh} of the question; {EVERYWHERE}")
         try:
             os.chdir(self._setting.folder)
         except OSError as error:
-            raise Halted(f"the folder {self._setting.folder} cannot be entered: {error.strerror}") from None
+            told = f"the folder {self._setting.folder} cannot be entered: {error.strerror}; {EVERYWHERE}"
+            raise Halted(told) from None
         for name in THREADS:
             os.environ.pop(name, None)  # Ray sets one of them itself
         os.environ.update(self._setting.environment)
@@ -99,10 +115,7 @@ class Actor:
         try:
             yield
         except UsageError as error:
-            raise Halted(
-                f"on the node {self._node} of the cluster: {error}. Every node needs the same files by the same paths "
-                "(a folder that all of them share), the same packages and the same weigh"
-            ) from None
+            raise type(error)(f"on the node {self._node} of the cluster: {error}") from None
 
 
 def _node() -> str:

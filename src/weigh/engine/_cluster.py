@@ -7,7 +7,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, TypeVar
 
-from weigh.choice import UsageError
+from weigh.choice import Halted, UsageError
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -20,7 +20,7 @@ _SETTINGS = b"\x04"
 """The kind of the frame with which every HTTP/2 server opens, the cluster's head too."""
 
 
-class Lost(Exception):
+class Lost(Halted):
     """The process or the node that was asked is gone; the message says what Ray knows of it."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import Blocks, Halted, UsageError
-from weigh.engine._actor import Actor, Setting
+from weigh.engine._actor import Actor, Opening, Setting
 from weigh.engine._cluster import Lost, got
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Pool:
 
     def __init__(self) -> None:
         self.workers: list[Worker] = []
-        self._opening: tuple[Any, ...] = ()
+        self.opening = Opening("", {}, 0, "")
         self._patience = _PATIENCE
 
     def start(self, setting: Setting, many: int | None, cpus: float, gpus: float) -> None:
@@ -52,7 +52,7 @@ class Pool:
         takes = {"CPU": cpus, "GPU": gpus}
         self._patience = setting.limits.open_seconds + _PATIENCE
         place = ray.remote(Actor).options(
-            num_cpus=cpus, num_gpus=gpus, max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD"
+            num_cpus=cpus, num_gpus=gpus, max_restarts=-1, max_task_retries=0, scheduling_strategy="SPREAD"
         )
         self.workers = [Worker(place.remote(setting)) for _ in range(many or _room(takes))]
         begun = [worker.actor.__ray_ready__.remote() for worker in self.workers]
@@ -66,18 +66,14 @@ class Pool:
             told = f"no worker could be started on the cluster: {lost}; install the same weigh on every node"
             raise UsageError(told) from None
 
-    def open(self, *opening: Any) -> Blocks:
+    def open(self, opening: Opening) -> Blocks:
         """Have every worker open the task; what the first of them answers. For the others nobody waits."""
-        self._opening = opening
+        self.opening = opening
         for worker in self.workers:
-            self._greet(worker)
+            worker.opened = worker.actor.open.remote(opening)
         first = self.ready()[0].opened
         assert first is not None
         return got(first)
-
-    def _greet(self, worker: Worker) -> None:
-        worker.ready = False
-        worker.opened = worker.actor.open.options(max_task_retries=0).remote(*self._opening)
 
     def ready(self) -> list[Worker]:
         """Those that have opened the task: after a wait where there is none.
@@ -108,14 +104,14 @@ class Pool:
                 self.lose(waiting[ref], str(lost))
 
     def lose(self, worker: Worker, why: str) -> None:
-        """The worker is gone: once Ray has started it again, it opens the task again.
+        """The worker is gone: Ray starts it again where it finds room, and has it open the task before anything else.
 
         Raises:
             Halted: it was the last that could be started again.
         """
         worker.lives -= 1
         if worker.lives > 0:
-            self._greet(worker)
+            worker.ready, worker.opened = False, worker.actor.open.options(max_task_retries=-1).remote(self.opening)
             return
         self.workers.remove(worker)
         if not self.workers:

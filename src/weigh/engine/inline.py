@@ -18,6 +18,10 @@ from weigh.printable import printable
 
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO}
 """Errors of the system that say nothing of an option."""
+EVERYWHERE = (
+    "every node of a cluster needs the same files by the same paths (a folder that all of them share), and the same "
+    "packages"
+)
 
 
 class InlineEngine(Engine):
@@ -48,7 +52,7 @@ class InlineEngine(Engine):
         self._choice, self._away = catalog.choice(choice), bool(fingerprint)
         opened = self._choice.task.model_validate(task)
         if self._away and opened.fingerprint() != fingerprint:
-            raise Halted(_elsewhere(opened))
+            raise Halted(f"{_elsewhere(opened)}; {EVERYWHERE}")
         self._bench = self._choice.open(opened, seed)
         return self._bench.blocks
 
@@ -74,14 +78,14 @@ class InlineEngine(Engine):
             made = catalog.unlock_option(self._choice, option)
         except UsageError as error:
             if self._away:
-                raise Halted(
-                    f"the option {option.spec} is not what it was where the question was asked: {error}"
-                ) from None
+                told = f"the option {option.spec} is not what it was where the question was asked ({error})"
+                raise Halted(f"{told}; {EVERYWHERE}") from None
             raise
         missing = made.needs.missing()
         if self._away and tuple(missing) != option.missing:
             here, there = ("; ".join(reasons) or "nothing missing" for reasons in (missing, option.missing))
-            raise Halted(f"the option {option.spec} has not the packages that it was asked with: {here}, not {there}")
+            told = f"the option {option.spec} has not the packages that it was asked with ({here}, not {there})"
+            raise Halted(f"{told}; {EVERYWHERE}")
         if missing:
             raise Unfit("; ".join(missing))
         return self._bench.prepare(made)

@@ -16,7 +16,7 @@ from weigh import catalog
 from weigh.choice import Block, Blocks, Exhibit, UsageError
 from weigh.decision import OptionLock
 from weigh.engine import KEEP_EVERY, Coming, Engine, Limits, Trial
-from weigh.engine._actor import Setting
+from weigh.engine._actor import Opening, Setting
 from weigh.engine._cluster import Lost, got, join
 from weigh.engine._pool import LIVES, Pool, Worker
 from weigh.engine.inline import shuffled
@@ -86,7 +86,7 @@ class RayEngine(Engine):
     def open(self, choice: str, task: dict[str, Any], seed: int) -> Blocks:
         self._start()
         fingerprint = catalog.choice(choice).task.model_validate(task).fingerprint()
-        return self._pool.open(choice, task, seed, fingerprint)
+        return self._pool.open(Opening(choice, task, seed, fingerprint))
 
     def expect(self, coming: Coming) -> None:
         wanted = {block.index for block, _ in coming}
@@ -116,7 +116,12 @@ class RayEngine(Engine):
 
     def exhibits(self, options: Sequence[OptionLock]) -> list[Exhibit]:
         able = [option for option in options if option.spec not in self._unable]
-        return got(self._pool.ready()[0].actor.exhibits.remote(able))
+        while True:
+            worker = self._pool.ready()[0]
+            try:
+                return got(worker.actor.exhibits.remote(self._pool.opening, able))
+            except Lost as lost:
+                self._lose(worker, str(lost))
 
     def close(self) -> None:
         if self._pool.workers:
@@ -140,8 +145,8 @@ class RayEngine(Engine):
             return group
         self._forget(block.index)
         worker = min(self._pool.ready(), key=self._busy)
-        measure = worker.actor.measure.options(max_task_retries=0)
-        trials = {option.spec: measure.remote(option, block) for option in shuffled(options, block)}
+        measure, opening = worker.actor.measure, self._pool.opening
+        trials = {option.spec: measure.remote(opening, option, block) for option in shuffled(options, block)}
         self._groups[block.index] = made = _Group(worker, trials)
         return made
 
