@@ -33,7 +33,7 @@ CHOICE = "benchmarks._spin:Spins"
 
 
 def overheads(engines: Sequence[Engine], rounds: int, blocks: int) -> list[list[float]]:
-    """Milliseconds a block beyond its trials, by engine and round; the first round, which starts processes, left out."""
+    """Milliseconds a block beyond its trials, by engine and round; the first, which starts processes, is left out."""
     locked = [catalog.lock_option(Spins(), option) for option in (Spin(), Spin(stream=1))]
     for engine in engines:
         engine.open(CHOICE, SpinTask().model_dump(mode="json"), 0)
