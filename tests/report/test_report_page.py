@@ -172,7 +172,7 @@ def test_one_option_and_exact_measures_only(tmp_path: Path):
 
 
 def test_ends_that_are_not_known_are_said_and_drawn(tmp_path: Path):
-    ledger, decision = judged(tmp_path, {"a": (2, 0.8, 9), "b": (9, 0.8, 8)}, blocks={"race": 3, "fresh": 0})
+    ledger, decision = judged(tmp_path, {"a": (2, 0.8, 9), "b": (9, 0.8, 8)}, blocks={"race": 1, "fresh": 0})
     assert decision.standing("a").measured["latency"].high is None
     assert "(no interval)" in shown(ledger, decision)
 
