@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+
+os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")  # what is timed is not how threads are woken
 
 from benchmarks._result import table
 from benchmarks.decisions import store
