@@ -1,6 +1,6 @@
 """What an engine adds to a block, and what a second worker of a Ray cluster takes off a race.
 
-``make bench-cluster [ARGS="--rounds 15 --blocks 40 --loops 400000"]`` starts Ray on this machine.
+``make bench-cluster [ARGS="--rounds 15 --blocks 40 --loops 3000000"]`` starts Ray on this machine.
 
 - overhead: blocks of two options that measure next to nothing, in rounds that take the engines in turn: wall-clock time
   a block less the time that its trials say they took. On Ray with one worker, which is told the next block as a race
@@ -78,7 +78,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rounds", type=int, default=15, help="rounds of each engine; half as many pairs of races")
     arguments.add_argument("--blocks", type=int, default=40, help="blocks a round, and a race")
-    arguments.add_argument("--loops", type=int, default=400_000, help="turns of a loop in Python a trial of a race")
+    arguments.add_argument("--loops", type=int, default=3_000_000, help="turns of a loop in Python a trial of a race")
     asked = arguments.parse_args()
     import ray
 

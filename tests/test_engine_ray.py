@@ -19,6 +19,8 @@ from typing import Any
 import psutil
 import pytest
 from coins import Biased, CoinTask, Fair, Troubled
+from learners import Digits
+from learners.linear import Linear
 from trouble import Nasty
 
 from benchmarks.cluster import overheads, race
@@ -71,9 +73,9 @@ def cluster() -> Iterator[Any]:
         ("127.0.0.1:99999", "no Ray cluster answers at 127.0.0.1:99999"),
     ],
 )
-def test_an_address_at_which_nothing_answers(cluster: Any, address: str, told: str) -> None:
+def test_an_address_at_which_nothing_answers(cluster: Any, tmp_path: Path, address: str, told: str) -> None:
     with pytest.raises(UsageError, match=re.escape(told).replace(r"\.\*", ".*")):
-        decide(COINS, {}, engine=RayEngine(address), ledger="nowhere.db")
+        decide(COINS, {}, engine=RayEngine(address), ledger=tmp_path / "l.db")
 
 
 @pytest.mark.parametrize("word", [b"", b"SSH-2.0-x\r\n"])
@@ -148,10 +150,10 @@ QUESTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
         "options": [Fair(), Biased(p=0.75), *(Troubled(how=how) for how in ("exit", "hang", "unfit", "silent"))],
         "limits": Limits(seconds=1),
     },
-    "experiments": lambda folder: {
-        "choice": "cause/experiment",
-        "task": catalog.choice("cause/experiment").toy(folder),
-        "options": ["welch", "cuped"],
+    "rungs of training": lambda folder: {
+        "choice": "learners:Learners",
+        "task": Digits(),
+        "options": [Linear(rate=1e-7), Linear(salt=1), Linear(salt=2)],
     },
 }
 
@@ -228,10 +230,12 @@ def test_an_option_file_that_cannot_be_imported(joined: Any, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("workers", [None, 1])
-def test_a_cluster_without_room(joined: Any, monkeypatch: pytest.MonkeyPatch, workers: int | None) -> None:
+def test_a_cluster_without_room(
+    joined: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int | None
+) -> None:
     monkeypatch.setattr("weigh.engine._pool._PATIENCE", 0.5)
     with pytest.raises(UsageError, match=r"no room for a worker, which takes 64 CPU: of its 3 CPU \d are free"):
-        decide(COINS, {}, engine=RayEngine(workers=workers, cpus=64), ledger="nowhere.db")
+        decide(COINS, {}, engine=RayEngine(workers=workers, cpus=64), ledger=tmp_path / "l.db")
 
 
 # killed
