@@ -212,6 +212,13 @@ def test_every_option_is_timed_every_round() -> None:
     assert orders == {("a", "b"), ("b", "a")}
 
 
+def test_times_of_a_machine_that_got_busy_are_uneven() -> None:
+    times = np.random.default_rng(0).lognormal(0.0, 0.2, (2000, 3))
+    assert latency.uneven(times) < 1.2
+    times[:500] *= 2
+    assert latency.uneven(times) == pytest.approx(2.0, rel=0.1)
+
+
 def test_a_net_gives_the_same_answers_in_onnx_runtime() -> None:
     pytest.importorskip("onnxruntime", reason="pip install 'weigh[compress]'")
     learn, test = _digits().split(900, 300)
