@@ -61,6 +61,9 @@ class Tally:
             self.counts += np.bincount(np.minimum(cell + 1, CELLS), share, CELLS + 1)
         else:
             self.counts += np.bincount(cell, minlength=CELLS + 1)
+        self._add(z)
+
+    def _add(self, z: Array) -> None:
         self.n += z.size
         self.total += float(z.sum())
         self.square += float(z @ z)
@@ -121,7 +124,7 @@ class Drawn(Tally):
                 "each is drawn once: state the true population, or none for independent draws"
             )
         self._arrays.append((self.n, self.total, z))
-        super().update(z)
+        self._add(z)
 
     def merge(self, other: Tally) -> None:
         raise ValueError("draws without replacement come in one order: two tallies of them cannot be joined")

@@ -41,13 +41,7 @@ class _Watch:
     @property
     def ends(self) -> tuple[float, float]:
         """Least and greatest of what the limit bounds."""
-        span = self.gauge.high - self.gauge.low
-        return (-span, span) if self.limit.relative else (self.gauge.low, self.gauge.high)
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """On which side the mean lies where the limit is met, and where it is broken."""
-        return (1, 0) if self.limit.op == "<=" else (0, 1)
+        return self.gauge.ends(bool(self.limit.relative))
 
     def add(self, arm: Arm, value: float) -> None:
         """Take one value; of a difference, when both arms have some, the difference of their means since the last."""
@@ -73,9 +67,9 @@ class _Watch:
         if self.gauge.kind == "quantile":
             self.inflation.update(value)
 
-    def evidence(self, side: int) -> float:
-        """Log of the evidence that the mean lies on that side of the bound."""
-        logs = self.tally.logs(self.bound)[side]
+    def evidence(self, met: bool) -> float:
+        """Log of the evidence that the limit is met, or broken."""
+        logs = self.tally.side(self.bound, None, self.limit.side(met))
         return mixed(logs / self.inflation.value) if self.gauge.kind == "quantile" and self.tally.n else mixed(logs)
 
     def state(self) -> dict[str, Any]:
@@ -138,13 +132,11 @@ class Canary:
 
     def meets(self, limit: Limit) -> bool:
         """The limit is certified as met."""
-        watch = self._watches[limit]
-        return limit in self._met or watch.evidence(watch.sides[0]) >= -math.log(self.alpha)
+        return limit in self._met or self._watches[limit].evidence(True) >= -math.log(self.alpha)
 
     def breaks(self, limit: Limit) -> bool:
         """The limit is certified as broken."""
-        watch = self._watches[limit]
-        return limit in self._broken or watch.evidence(watch.sides[1]) >= math.log(len(self.limits) / self.alpha)
+        return limit in self._broken or self._watches[limit].evidence(False) >= math.log(len(self.limits) / self.alpha)
 
     def limit_interval(self, limit: Limit) -> Interval:
         """What the limit bounds, at the canary's alpha; of a quantile the share of values beyond the limit."""

@@ -7,8 +7,6 @@ from typing import Literal
 
 from weigh.scale.interval import Interval
 from weigh.scale.interval import Sequence as ConfidenceSequence
-from weigh.scale.mean import MeanSequence
-from weigh.scale.quantile import QuantileSequence
 from weigh.scale.serial import BlockBootstrapMean, SerialMeanSequence
 
 
@@ -34,21 +32,15 @@ class Gauge:
     def compared_by_ratio(self) -> bool:
         return self.kind in ("time", "quantile")
 
-    def level(self, alpha: float) -> ConfidenceSequence:
-        """A fresh confidence sequence for the value itself."""
-        if self.kind == "mean":
-            return self._mean(alpha, self.low, self.high)
-        return QuantileSequence(self.q if self.kind == "quantile" else 0.5, alpha)
-
-    def difference(self, alpha: float) -> ConfidenceSequence:
-        """A fresh confidence sequence for the paired difference of two options."""
+    def ends(self, compared: bool) -> tuple[float, float]:
+        """Least and greatest value of a mean, or of the difference of two."""
         span = self.high - self.low
-        return self._mean(alpha, -span, span)
+        return (-span, span) if compared else (self.low, self.high)
 
-    def _mean(self, alpha: float, low: float, high: float) -> ConfidenceSequence:
-        if self.serial:
-            return BlockBootstrapMean(alpha, low, high) if self.once else SerialMeanSequence(alpha, low, high)
-        return MeanSequence(alpha, low, high, population=self.population)
+    def sequence(self, alpha: float, compared: bool) -> ConfidenceSequence:
+        """A fresh confidence sequence for the mean of a series over time, or for the paired difference of two."""
+        made = BlockBootstrapMean if self.once else SerialMeanSequence
+        return made(alpha, *self.ends(compared))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +51,10 @@ class Limit:
     op: Literal["<=", ">="]
     bound: float
     relative: Literal["", "difference", "ratio"] = ""
+
+    def side(self, met: bool) -> int:
+        """On which side of the bound the value lies where the limit is met, or broken: 0 above it, 1 below."""
+        return int((self.op == "<=") == met)
 
     def met(self, interval: Interval) -> bool:
         return interval.high <= self.bound if self.op == "<=" else interval.low >= self.bound

@@ -48,7 +48,7 @@ class Plan:
         self._told: tuple[tuple[int, int], tuple[int, list[str]]] | None = None
         self._focus: tuple[list[str], int] = ([], 0)
         gauges = {limit.gauge for limit in race.limits}
-        timed = any(gauge.kind in ("time", "quantile") or gauge.serial for gauge in race.gauges.values())
+        timed = any(gauge.compared_by_ratio or gauge.serial for gauge in race.gauges.values())
         self._finite = any(gauge.population for gauge in race.gauges.values())
         self._apart = race.objective.kind == "exact" and bool(gauges) and not timed
 
@@ -201,7 +201,7 @@ class Plan:
         if claim is None or contrary is None:
             more = race.blocks_to_settle(name, limit) if blocks else None
             return 0.5, (more or 10.0 * max(blocks, 1),) * 4
-        a_block = blocks / max(claim.view(race.tracks).series.n, 1)
+        a_block = blocks / max(race.tracks.view(claim.subject).series.n, 1)
         pairs = ((claim, 0.0), (contrary, 0.0), (claim, _HOPE), (contrary, _HOPE))
         needs = [a_block * one.needed(race.tracks, race.enough(one is claim), hope) for one, hope in pairs]
         return claim.likely(race.tracks), needs

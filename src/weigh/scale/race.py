@@ -205,7 +205,7 @@ class Race:
                 for claim in self._bet_on(name, False):
                     claim.open(self.tracks, 0.5)
         live = self.live()
-        if self._shares.beat and len(live) > 1 and self._leaders.claimants > 3 and len(self._backed) < _BACKED:
+        if self._shares.beat and len(live) > 1 and self._leaders.keeps and len(self._backed) < _BACKED:
             leader = min(live, key=self.rank) if len(self.runners) <= _FEW else self._reference[0]
             if leader in live and leader not in self._backed:
                 self._backed.append(leader)
@@ -231,8 +231,9 @@ class Race:
     def _back(self, leader: str, weight: float) -> None:
         """Bet part of the error rate, from here on, on `leader` against every other option."""
         for name in self.live():
-            if name == leader or (view := self.tracks.view(self._pair(leader, name))) is None:
+            if not self._bets(leader, name):
                 continue
+            view = self.tracks.view(self._pair(leader, name))
             bound, side = view.bound(self._neutral(0.0)), view.side(self._side)
             self._accounts(leader, name).append(view.series.open(bound, side, weight))
 
@@ -352,13 +353,12 @@ class Race:
     def claim(self, name: str, limit: Limit, met: bool) -> Claim | None:
         """The claim that a limit is met, or broken; None where no bets are made: it is known, or has intervals only."""
         subject = self._bounded(name, limit)
-        if self.tracks.known(subject) or not self.runners[name].blocks or self.tracks.view(subject) is None:
+        if not self.runners[name].blocks or not self.tracks.bets(subject):
             return None
         key = (name, limit, met)
         if key not in self._claims:
-            side = int((limit.op == "<=") == met)
             start = Account(self._purse.start if met else 0.5)
-            self._claims[key] = Claim(subject, limit.bound, side, [start], met)
+            self._claims[key] = Claim(subject, limit.bound, limit.side(met), [start], met)
         return self._claims[key]
 
     def _bounded(self, name: str, limit: Limit) -> Subject:
@@ -378,8 +378,7 @@ class Race:
         return 1.0 + signed if self.objective.compared_by_ratio else signed
 
     def _bets(self, name: str, rival: str) -> bool:
-        subject = self._pair(name, rival)
-        return not self.tracks.known(subject) and self.tracks.view(subject) is not None
+        return self.tracks.bets(self._pair(name, rival))
 
     def _accounts(self, name: str, rival: str) -> list[Account]:
         return self._leads.setdefault((name, rival), [Account(self._leaders.start)])
@@ -405,7 +404,7 @@ class Race:
             return self._plain(name, limit)
         broken = self.claim(name, limit, False)
         assert broken is not None
-        view, scale = met.view(self.tracks), math.exp(self.enough(True) - self.enough(False))
+        view, scale = self.tracks.view(met.subject), math.exp(self.enough(True) - self.enough(False))
         rejecting = [one._replace(weight=one.weight * scale) for one in broken.accounts]
         ends = (met.accounts, rejecting) if met.side == 0 else (rejecting, met.accounts)
         interval = view.interval(2.0 * math.exp(-self.enough(True)), *ends)
@@ -431,13 +430,12 @@ class Race:
         """
         subject = self._pair(name, rival)
         level = min(self.alpha, 2.0 * self.alpha * self._shares.beat / max(len(self.runners) - 1, 1)) or self.alpha
-        view = None if self.tracks.known(subject) else self.tracks.view(subject)
-        if view is None:
+        if not self.tracks.bets(subject):
             pair = self.tracks.interval(subject, level)
         else:
             mine, theirs = self._accounts(name, rival), self._accounts(rival, name)
             ends = (mine, theirs) if self._side == 0 else (theirs, mine)
-            pair = view.interval(2.0 * self._shares.beat * self.alpha, *ends)
+            pair = self.tracks.view(subject).interval(2.0 * self._shares.beat * self.alpha, *ends)
         if subject.relative == "ratio":
             pair = mapped(pair, lambda ratio: ratio - 1.0)
         return mapped(pair, lambda gain: -gain) if self.objective.better == "lower" else pair

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from weigh.scale.gauge import Limit
 from weigh.scale.interval import Interval
 from weigh.scale.series import Account
-from weigh.scale.tracks import Subject, Tracks, View
+from weigh.scale.tracks import Subject, Tracks
 
 _SPREAD = 0.2
 """The part of the error rate that is spread over all options at the start; the rest is kept for those that the first
@@ -58,14 +58,19 @@ class Purse:
     line: tuple[str, ...] | None = None
 
     @property
+    def keeps(self) -> bool:
+        """Whether part of it is kept back; of a few claimants each has an equal part from the start."""
+        return self.claimants > _FEW
+
+    @property
     def start(self) -> float:
         """What each claimant has from the first value on."""
-        return (1.0 if self.claimants <= _FEW else _SPREAD) / max(self.claimants, 1)
+        return (_SPREAD if self.keeps else 1.0) / max(self.claimants, 1)
 
     def draw(self, names: Sequence[str]) -> tuple[str, ...]:
         """Draw the line, once."""
         if self.line is None:
-            self.line = tuple(names) if self.claimants > _FEW else ()
+            self.line = tuple(names) if self.keeps else ()
         return self.line
 
     def part(self, name: str, certified: Container[str]) -> float:
@@ -93,7 +98,7 @@ class Claim:
 
     def look(self, tracks: Tracks) -> float:
         """Log of the evidence; certain claims stay certain."""
-        view = self.view(tracks)
+        view = tracks.view(self.subject)
         if view.series.n != self.seen:
             self.seen = view.series.n
             self.tops += [0.0] * (len(self.accounts) - len(self.tops))
@@ -107,17 +112,10 @@ class Claim:
         held = (top + math.log(one.weight) for top, one in zip(self.tops, self.accounts) if one.weight > 0)
         return max(held, default=-math.inf)
 
-    def view(self, tracks: Tracks) -> View:
-        """The series that it bets on."""
-        view = tracks.view(self.subject)
-        assert view is not None
-        return view
-
     def open(self, tracks: Tracks, weight: float) -> None:
         """Bet a further part from here on."""
-        view = self.view(tracks)
+        view = tracks.view(self.subject)
         self.accounts.append(view.series.open(view.bound(self.bound), view.side(self.side), weight))
-        self.tops.append(0.0)
 
     def weigh(self, weight: float) -> None:
         """What the last account has, now that others are certified."""
@@ -125,7 +123,7 @@ class Claim:
 
     def needed(self, tracks: Tracks, enough: float, hope: float = 0.0) -> float:
         """About how many more values it takes; `hope` standard errors of optimism."""
-        view = self.view(tracks)
+        view = tracks.view(self.subject)
         bound, side = view.bound(self.bound), view.side(self.side)
         held = view.series.evidence(bound, side, self.accounts)
         held = max(held, max(math.log(one.weight) for one in self.accounts if one.weight > 0))
@@ -133,7 +131,7 @@ class Claim:
 
     def likely(self, tracks: Tracks) -> float:
         """A rough chance that it is true, for planning only."""
-        view = self.view(tracks)
+        view = tracks.view(self.subject)
         return view.series.likely(view.bound(self.bound), view.side(self.side))
 
 

@@ -77,15 +77,17 @@ class Tracks:
         """Whether it is known without error: an exact measure, or an option against itself."""
         return subject.name == subject.rival or self._gauges[subject.gauge].kind == "exact"
 
-    def view(self, subject: Subject) -> View | None:
-        """The series that bets read, up to date; None where there is none: the subject has intervals only."""
+    def bets(self, subject: Subject) -> bool:
+        """Whether bets are made on it; what is not known either has intervals only."""
         gauge = self._gauges[subject.gauge]
-        if gauge.serial or (subject.relative and gauge.kind == "quantile"):
-            return None
+        return not (self.known(subject) or gauge.serial or (subject.relative and gauge.kind == "quantile"))
+
+    def view(self, subject: Subject) -> View:
+        """The series that bets read, up to date, of a subject that they are made on."""
         flip = bool(subject.relative) and self._places[subject.name] > self._places[subject.rival]
         kept = subject.reversed() if flip else subject
         if kept not in self._series:
-            self._series[kept] = self._made(kept, gauge)
+            self._series[kept] = self._made(kept, self._gauges[kept.gauge])
         self._series[kept].advance()
         return View(self._series[kept], subject.relative if flip else "")
 
@@ -93,8 +95,8 @@ class Tracks:
         """An interval at `alpha`, all of it bet from the first value on."""
         if self.known(subject):
             return self._exact(subject)
-        if view := self.view(subject):
-            return view.interval(alpha)
+        if self.bets(subject):
+            return self.view(subject).interval(alpha)
         if subject.relative and self._gauges[subject.gauge].kind == "quantile":
             mine = self.interval(Subject(subject.name, subject.gauge), alpha / 2)
             theirs = self.interval(Subject(subject.rival, subject.gauge), alpha / 2)
@@ -112,9 +114,7 @@ class Tracks:
     def _made(self, subject: Subject, gauge: Gauge) -> Series:
         unseen = self._unseen(subject)
         if gauge.kind == "mean":
-            span = gauge.high - gauge.low
-            low, high = (-span, span) if subject.relative else (gauge.low, gauge.high)
-            return MeanSeries(unseen, low, high, gauge.population)
+            return MeanSeries(unseen, *gauge.ends(bool(subject.relative)), gauge.population)
         if subject.relative:
             return QuantileSeries(unseen, 0.5, "median of paired ratios (arXiv 2001.05811)")
         q = gauge.q if gauge.kind == "quantile" else 0.5
@@ -124,8 +124,7 @@ class Tracks:
         if subject.relative and self._places[subject.name] > self._places[subject.rival]:
             return mapped(self._serial(subject.reversed(), alpha), lambda x: -x)
         if (subject, alpha) not in self._sequences:
-            gauge = self._gauges[subject.gauge]
-            made = gauge.difference(alpha) if subject.relative else gauge.level(alpha)
+            made = self._gauges[subject.gauge].sequence(alpha, bool(subject.relative))
             self._sequences[subject, alpha] = made, self._unseen(subject)
         sequence, unseen = self._sequences[subject, alpha]
         if arrays := unseen():
