@@ -111,6 +111,11 @@ class Measure(Frozen):
     )
     caveat: str = Field("", description="what its intervals leave out, or take for granted, beyond their assumption")
 
+    @property
+    def compared_by_ratio(self) -> bool:
+        """Options are compared by ratio in it, not by difference."""
+        return self.kind in ("time", "quantile")
+
 
 class Option(Frozen, ABC):
     """One answer to a choice: a frozen, validated settings object that does the work.

@@ -87,7 +87,7 @@ class Constraint(Frozen):
             raise UsageError(
                 f"constraint '{self}': {self.measure} is a mean; type '{self.measure} {self.op} baseline - 0.01'"
             )
-        if self.relative == "difference" and measure.kind in ("time", "quantile"):
+        if self.relative == "difference" and measure.compared_by_ratio:
             raise UsageError(
                 f"constraint '{self}': times are compared by ratio; type '{self.measure} {self.op} 0.9 * baseline'"
             )

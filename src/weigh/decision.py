@@ -66,6 +66,10 @@ class Budget(Frozen):
             raise UsageError(f"the budget '{text}' leaves no time to measure; type '90s', '5m' or '1h'")
         return cls(seconds=number * {"s": 1, "m": 60, "min": 60, "h": 3600}[unit])
 
+    def out_of_time(self, rows: Sequence[Evidence]) -> bool:
+        """Whether that evidence took all the seconds that there were."""
+        return self.seconds is not None and sum(row.seconds for row in rows) >= self.seconds
+
     def __str__(self) -> str:
         if self.blocks:
             return str(self.blocks)

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from weigh import catalog
 from weigh.choice import Block, Choice, Exhibit, Halted, Option, Table, Task, content_digest
-from weigh.decision import Budget, Constraint, Decision, Lock, OptionLock, by_block, feed, judge
+from weigh.decision import Constraint, Decision, Lock, OptionLock, by_block, feed, judge
 from weigh.engine import KEEP_EVERY, Engine, Limits, Trial
 from weigh.engine.local import LocalEngine
 from weigh.evidence import Evidence, Where
@@ -185,7 +185,7 @@ def _race(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watcher
     recorded = by_block(row for row in book.evidence(locked.digest()) if row.block < locked.blocks.race)
     rows: list[Evidence] = []
     watch(Event("locked", locked, race, resumed=bool(recorded)))
-    while not (race.settled() or spent(locked.budget, 0, rows)):
+    while not (race.settled() or locked.budget.out_of_time(rows)):
         index, names = race.next()
         before = set(race.live())
         _expect(locked, range(index, locked.blocks.race), names, recorded, runner)
@@ -198,13 +198,6 @@ def _race(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watcher
             watch(Event("back", locked, race, index, name))
         watch(Event("block", locked, race, index))
     return rows
-
-
-def spent(budget: Budget, blocks: int, rows: Sequence[Evidence]) -> bool:
-    """Whether so many blocks, with that evidence, used a budget up."""
-    if budget.blocks is not None and blocks >= budget.blocks:
-        return True
-    return budget.seconds is not None and sum(row.seconds for row in rows) >= budget.seconds
 
 
 def _fresh(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watcher) -> list[Evidence]:

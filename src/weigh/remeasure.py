@@ -312,7 +312,7 @@ def _spent(limit: Budget, stage: Lock, blocks: int, rows: Sequence[Evidence]) ->
     share = limit.share and limit.share * len(stage.options) * stage.blocks.race
     return (
         (limit.blocks is not None and blocks >= limit.blocks)
-        or (limit.seconds is not None and sum(row.seconds for row in rows) >= limit.seconds)
+        or limit.out_of_time(rows)
         or (share is not None and len(rows) >= share)
     )
 
@@ -326,7 +326,7 @@ def _notes(first: Lock, before: Sequence[Evidence], again: Lock, rows: Sequence[
     if now and then != now:
         notes.append(f"the record was measured on {', '.join(then)}; this was measured on {', '.join(now)}")
     for constraint in again.constraints:
-        if not constraint.relative and again.measure(constraint.measure).kind in ("time", "quantile"):
+        if not constraint.relative and again.measure(constraint.measure).compared_by_ratio:
             notes.append(f"'{constraint}' bounds an absolute figure, judged anew for this machine as busy as it is now")
     if _same(first, before, rows):
         notes.append("every value came out as it did then: the blocks of this task do not depend on the seed")

@@ -84,7 +84,7 @@ def _risk(lock: Lock, rows: Sequence[Evidence], made: Decision) -> Probe:
 def _tolerance(lock: Lock, rows: Sequence[Evidence], made: Decision) -> list[Probe]:
     if not lock.epsilon:
         return []
-    percent = lock.measure(lock.objective).kind in ("time", "quantile")
+    percent = lock.measure(lock.objective).compared_by_ratio
     found = []
     for epsilon in (0.0, 2 * lock.epsilon):
         text = f"{100 * epsilon:.3g}%" if percent else f"{epsilon:g}"
@@ -255,7 +255,7 @@ def _speaks_for(ground: Ground, value: float) -> bool:
 
 
 def _figure(lock: Lock, ground: Ground) -> Callable[[float], str]:
-    percent = ground.constraint is None and lock.measure(lock.objective).kind in ("time", "quantile")
+    percent = ground.constraint is None and lock.measure(lock.objective).compared_by_ratio
     return lambda value: f"{100 * value:.3g}%" if percent else f"{round(value, 12) + 0.0:.3g}"
 
 
@@ -322,7 +322,7 @@ def _against(lock: Lock, ground: Ground, mine: Any, theirs: Any) -> Any:
     if theirs is None:
         return mine
     measure = _measure(lock, ground)
-    ratio = ground.constraint.relative == "ratio" if ground.constraint else measure.kind in ("time", "quantile")
+    ratio = ground.constraint.relative == "ratio" if ground.constraint else measure.compared_by_ratio
     value = mine / theirs if ratio else mine - theirs
     if ground.constraint:
         return value

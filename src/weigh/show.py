@@ -117,7 +117,7 @@ def level(measure: Measure, value: Estimate) -> str:
 
 def versus(measure: Measure, value: Estimate) -> str:
     """An option against the baseline: a ratio for times and quantiles, else a difference."""
-    if measure.kind in ("time", "quantile"):
+    if measure.compared_by_ratio:
         return f"{interval(value)} times"
     return f"a difference of {with_unit(interval(known(measure, value, compared=True)), measure.unit)}"
 
@@ -129,7 +129,7 @@ def gain(lock: Lock, value: Estimate, flip: bool = False) -> str:
     if flip:
         middle, low, high = (None if x is None else -x for x in (value.estimate, value.high, value.low))
         value = value.model_copy(update={"estimate": middle, "low": low, "high": high})
-    percent = measure.kind in ("time", "quantile")
+    percent = measure.compared_by_ratio
     return interval(value, percent) if percent else with_unit(interval(value), measure.unit)
 
 

@@ -104,7 +104,7 @@ def _call(lock: Lock, made: Decision, call: Ground) -> str:
     from weigh.scale.figures import number, with_unit
     from weigh.sensitivity import told
 
-    percent = call.constraint is None and lock.measure(lock.objective).kind in ("time", "quantile")
+    percent = call.constraint is None and lock.measure(lock.objective).compared_by_ratio
     if call.constraint is not None:
         measure = lock.measure(call.constraint.measure)
         unit = "" if call.constraint.relative == "ratio" else measure.unit
@@ -164,7 +164,7 @@ def _to_part(lock: Lock, made: Decision, race: Race) -> list[str]:
 
 
 def _tolerance(lock: Lock) -> str:
-    percent = lock.measure(lock.objective).kind in ("time", "quantile")
+    percent = lock.measure(lock.objective).compared_by_ratio
     return f"{100 * lock.epsilon:.3g}%" if percent else f"{lock.epsilon:g}"
 
 

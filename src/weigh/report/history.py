@@ -73,7 +73,9 @@ def _questions(lock: Lock, made: Decision, most: int = LINES) -> list[_Question]
     constraint = _telling(lock, made)
     same = constraint is not None and not constraint.relative and constraint.measure == objective.name
     if objective.kind != "exact" and not same:
-        axes = Axes("blocks measured", f"{head(objective)} ({objective.better} is better)", ratios=_ratios(objective))
+        axes = Axes(
+            "blocks measured", f"{head(objective)} ({objective.better} is better)", ratios=objective.compared_by_ratio
+        )
         found.append(
             _Question(
                 f"{objective.name} by block", axes, names,
@@ -87,16 +89,12 @@ def _questions(lock: Lock, made: Decision, most: int = LINES) -> list[_Question]
 
 def _lead(lock: Lock, chosen: str, rivals: tuple[str, ...]) -> _Question:
     objective = lock.measure(lock.objective)
-    lead = ", ".join(part for part in ("lead", "share" if _ratios(objective) else objective.unit) if part)
+    lead = ", ".join(part for part in ("lead", "share" if objective.compared_by_ratio else objective.unit) if part)
     axes = Axes("blocks measured", f"{lead} (above 0: ahead of the rival)", level=0.0)
     return _Question(
         f"Lead of {chosen} in {objective.name}", axes, rivals,
         lambda race, rival: race.advantage(chosen, rival), span=_span(objective, True),
     )  # fmt: skip
-
-
-def _ratios(measure: Measure) -> bool:
-    return measure.kind in ("time", "quantile")
 
 
 def _span(measure: Measure, compared: bool) -> tuple[float, float] | None:
@@ -116,7 +114,9 @@ def _limit(lock: Lock, constraint: Constraint, names: tuple[str, ...]) -> _Quest
     limit = constraint.limit()
     shown = tuple(name for name in names if not (constraint.relative and name == lock.baseline))
     measure = lock.measure(constraint.measure)
-    axes = Axes("blocks measured", axis(lock, constraint), bound=bound(lock, constraint), ratios=_ratios(measure))
+    axes = Axes(
+        "blocks measured", axis(lock, constraint), bound=bound(lock, constraint), ratios=measure.compared_by_ratio
+    )
     return _Question(
         f"{constraint.measure} by block", axes, shown, lambda race, name: race.limit_interval(name, limit),
         str(constraint), _span(measure, constraint.relative == "difference"),

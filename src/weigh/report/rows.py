@@ -100,7 +100,7 @@ def _cell(lock: Lock, standing: Standing, measure: Measure) -> Cell:
     here, there = standing.measured.get(measure.name), standing.versus_baseline.get(measure.name)
     if here is None:
         return Cell(head(measure), "–", "")
-    by_ratio = measure.kind in ("time", "quantile")
+    by_ratio = measure.compared_by_ratio
     versus = (
         "" if there is None else f"× {interval(there)}" if by_ratio else f"Δ {_signed(known(measure, there, True))}"
     )
