@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
+from weigh.data.cache import replacing
+
 RESULTS = Path(__file__).parent / "results"
 _TOLD = ("weigh", "numpy", "scipy", "polars", "scikit-learn", "onnx", "onnxruntime")
 
@@ -27,7 +29,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 def report(name: str, figures: Mapping[str, object]) -> None:
     """Write ``results/NAME.json`` with commit, versions and machine; print the figures as the last line."""
-    RESULTS.mkdir(exist_ok=True)
     versions = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"] in _TOLD}
     body = {
         "figures": dict(figures),
@@ -36,9 +37,8 @@ def report(name: str, figures: Mapping[str, object]) -> None:
         "versions": dict(sorted(versions.items())),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
-    temporary = RESULTS / f".{name}.json"
-    temporary.write_text(json.dumps(body, indent=1) + "\n")
-    temporary.replace(RESULTS / f"{name}.json")
+    with replacing(RESULTS / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(body, indent=1) + "\n")
     print(json.dumps(dict(figures)), flush=True)
 
 

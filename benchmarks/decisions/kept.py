@@ -17,6 +17,7 @@ from benchmarks._result import RESULTS
 from benchmarks.decisions import rulebook
 from benchmarks.decisions.family import Family
 from benchmarks.decisions.play import Outcome
+from weigh.data.cache import replacing
 
 FOLDER = RESULTS / ".decisions"
 _SCORING = ("asked.py", "family.py", "play.py", "truth.py")
@@ -53,11 +54,9 @@ class Kept:
 
     def write(self, path: Path, text: str) -> None:
         """Write a file of the folder whole."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / ".gitignore").write_text("*\n")
-        temporary = path.with_suffix(".part")
-        temporary.write_text(text)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            (self.folder / ".gitignore").write_text("*\n")
+            temporary.write_text(text)
 
 
 _TABLES: dict[int, tuple[Family, str]] = {}

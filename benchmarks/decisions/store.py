@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import io
 import json
-import os
 import pkgutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ import numpy as np
 from benchmarks.decisions import families, truth
 from benchmarks.decisions.family import Family
 from weigh.choice import UsageError, unknown
-from weigh.data.cache import cache_folder
+from weigh.data.cache import cache_folder, replacing
 from weigh.scale.gauge import Gauge, Limit
 
 Maker = Callable[[], Family]
@@ -68,7 +67,6 @@ def load_all(again: bool = False) -> Iterator[Family]:
 
 def save(family: Family, path: Path) -> None:
     """Write a family whole or not at all, with the digest of what is written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {f"values/{name}": _narrow(of) for name, of in family.values.items()}
     arrays |= {f"exact/{name}": np.asarray(of, dtype=np.float64) for name, of in family.exact.items()}
     buffer = io.BytesIO()
@@ -82,9 +80,8 @@ def save(family: Family, path: Path) -> None:
         "sha256": hashlib.sha256(body).hexdigest(),
     }  # fmt: skip
     for target, content in ((path, body), (path.with_suffix(".json"), json.dumps(about, indent=1).encode())):
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        temporary.write_bytes(content)
-        temporary.replace(target)
+        with replacing(target) as temporary:
+            temporary.write_bytes(content)
 
 
 def read(path: Path) -> Family:
