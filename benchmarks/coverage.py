@@ -5,9 +5,10 @@ known, and a path is missed when the interval ever left the truth out, at any ti
 write a function that returns some and name it in `cases`.
 
 The bets of a race on a mean (`Tally`, `Drawn`) are checked after each value and as if they were computed without
-rounding: a path is missed when wealth against the truth ever reached 2 / alpha on a side; rounding only widens. All
-others are the classes themselves: where intervals are exact and nested the last one says it all, where neighbours
-resemble each other they are looked at 20 times on the way.
+rounding: a path is missed when wealth against the truth ever reached 2 / alpha on a side; rounding only widens. Cases
+that are called later are the series of a race themselves, which round, looked at 20 times on the way, with half of the
+error rate bet on what suited the first values. So are quantiles and ratios, whose bets are tempered as neighbours
+resemble each other.
 
 Widths are medians over paths, at three times, against Hoeffding's bound that holds at all times and against the package
 confseq: for 0/1 values and quantiles its beta-binomial mixture, for other means its empirical Bernstein mixture.
@@ -36,18 +37,15 @@ from benchmarks._result import report, table
 from benchmarks.latency import exact_bounds
 from weigh.scale import interval as scale
 from weigh.scale.bets import FRACTIONS, PRIOR
-from weigh.scale.mean import MeanSequence
-from weigh.scale.quantile import QuantileSequence
-from weigh.scale.ratio import RatioSequence
 from weigh.scale.serial import SerialMeanSequence, running_bounds
-from weigh.scale.series import MeanSeries, QuantileSeries, Series
+from weigh.scale.series import WHOLE, Account, MeanSeries, QuantileSeries, Series
 
 Array = NDArray[np.float64]
 ALPHA = 0.05
 CHUNK = 200
 WIDE = 25
 LOOKS = 20
-ROUNDING = 1e-12
+OPENED = 64
 
 
 class Bound(Protocol):
@@ -94,29 +92,20 @@ class Bets:
         return reached
 
     def width(self, x: Array) -> float:
-        return _interval(OfRace(lambda new: MeanSeries(new, 0.0, 1.0, self.population)), x).width
-
-
-@dataclass(frozen=True)
-class Nested:
-    """A sequence that is exact, so that its last interval lies in all others."""
-
-    make: Callable[[], scale.Sequence]
-
-    def missed(self, x: Array, truth: float) -> NDArray[np.bool_]:
-        ends = [_interval(self.make(), path) for path in x]
-        held = [one.exact and one.low - ROUNDING <= truth <= one.high + ROUNDING for one in ends]
-        return ~np.array(held)
-
-    def width(self, x: Array) -> float:
-        return _interval(self.make(), x).width
+        return _interval(of_mean(self.population)(), x).width
 
 
 @dataclass(frozen=True)
 class Looked:
-    """A sequence, or the bets of a race, that is looked at again and again."""
+    """The bets of a race, looked at again and again.
 
-    make: Callable[[], scale.Sequence]
+    Args:
+        make: fresh ones.
+        later: half of the error rate is bet from the 64th value on, on what suits the values until then.
+    """
+
+    make: Callable[[], OfRace]
+    later: bool = False
 
     def missed(self, x: Array, truth: float) -> NDArray[np.bool_]:
         return np.array([self._ever(path, truth) for path in x])
@@ -125,7 +114,9 @@ class Looked:
         made = self.make()
         for part in np.split(path, _looks(path.size)):
             made.update(part)
-            if made.excludes(truth) if isinstance(made, OfRace) else not made.interval().contains(truth):
+            if self.later and made.series.n >= OPENED:
+                made.open(truth)
+            if made.excludes(truth):
                 return True
         return False
 
@@ -153,6 +144,7 @@ class OfRace(scale.Sequence):
 
     def __init__(self, make: Callable[[Callable[[], list[Array]]], Series]) -> None:
         self._waiting: list[Array] = []
+        self._accounts = {0: list(WHOLE), 1: list(WHOLE)}
         self.series = make(self._unseen)
 
     def _unseen(self) -> list[Array]:
@@ -166,9 +158,16 @@ class OfRace(scale.Sequence):
     def interval(self) -> scale.Interval:
         return self.series.interval(ALPHA)
 
+    def open(self, truth: float) -> None:
+        """Bet half of the error rate against the truth from here on, once."""
+        for side, accounts in self._accounts.items():
+            if len(accounts) == 1:
+                accounts[:] = Account(0.5), self.series.open(truth, side, 0.5)
+
     def excludes(self, truth: float) -> bool:
         """Whether the interval leaves it out."""
-        return max(self.series.evidence(truth, side) for side in (0, 1)) >= math.log(2.0 / ALPHA)
+        held = [self.series.evidence(truth, side, accounts) for side, accounts in self._accounts.items()]
+        return max(held) >= math.log(2.0 / ALPHA)
 
 
 def _interval(made: scale.Sequence, values: Array) -> scale.Interval:
@@ -181,12 +180,14 @@ def _looks(n: int) -> NDArray[np.intp]:
     return np.unique(np.geomspace(16, n, LOOKS).astype(np.intp))[:-1]
 
 
-def of_quantile(q: float) -> dict[str, Bound]:
-    """The two bounds of a quantile."""
-    return {
-        "race": Looked(lambda: OfRace(lambda new: QuantileSeries(new, q, "quantile", positive=False))),
-        "sequence": Nested(lambda: QuantileSequence(q, ALPHA)),
-    }
+def of_mean(population: int | None = None) -> Callable[[], OfRace]:
+    """What a race bets on a mean in [0, 1], as its series rounds values."""
+    return lambda: OfRace(lambda new: MeanSeries(new, 0.0, 1.0, population))
+
+
+def of_quantile(q: float, positive: bool = False) -> Callable[[], OfRace]:
+    """What it bets on a quantile."""
+    return lambda: OfRace(lambda new: QuantileSeries(new, q, "quantile", positive))
 
 
 # what they are compared with
@@ -215,8 +216,7 @@ def beside_quantile(q: float) -> Callable[[Array], tuple[float, float]]:
 
 def bernoulli(p: float, n: int = 1000) -> list[Case]:
     """0/1 values."""
-    name, bets = f"bernoulli {p:g}, race", Bets()
-    return [Case(name, lambda rng, paths: (rng.random((paths, n)) < p) * 1.0, p, bets, beside_mean)]
+    return _means(f"bernoulli {p:g}", lambda rng, paths, n: (rng.random((paths, n)) < p) * 1.0, p, n)
 
 
 def skewed(n: int = 1000) -> list[Case]:
@@ -234,25 +234,27 @@ def rare(n: int = 1000, chance: float = 0.005) -> list[Case]:
 
 
 def _means(name: str, draw: Callable[[Generator, int, int], Array], truth: float, n: int) -> list[Case]:
-    """The race's bets on n values, and the sequence, which takes ten times as long, on 300."""
-    short = Nested(lambda: MeanSequence(ALPHA))
+    """After each value, and as looks of a race that bets half of the error rate later, once it has seen some."""
+
+    def of(rng: Generator, paths: int) -> Array:
+        return draw(rng, paths, n)
+
     return [
-        Case(f"{name}, race", lambda rng, paths: draw(rng, paths, n), truth, Bets(), beside_mean),
-        Case(f"{name}, sequence", lambda rng, paths: draw(rng, paths, 300), truth, short, beside_mean),
+        Case(name, of, truth, Bets(), beside_mean),
+        Case(f"{name}, later", of, truth, Looked(of_mean(), later=True)),
     ]
 
 
 def finite(population: int = 2000) -> list[Case]:
-    """Without replacement, to the last member: 0/1 values, and skewed ones; the sequence on a quarter of them."""
-    members = np.sort(np.random.default_rng(0).beta(0.2, 2.0, population))
-    few, bets = members[::4], Bets(population)
-    sequence = Nested(lambda: MeanSequence(ALPHA, population=few.size))
+    """Without replacement, to the last member: 0/1 values, and skewed ones."""
+    members = np.random.default_rng(0).beta(0.2, 2.0, population)
     binary = (np.arange(population) < 0.1 * population) * 1.0
-    return [
-        Case("finite 0/1, race", _shuffled(binary), 0.1, bets, beside_mean),
-        Case("finite beta, race", _shuffled(members), float(members.mean()), bets, beside_mean),
-        Case("finite beta, sequence", _shuffled(few), float(few.mean()), sequence, beside_mean),
-    ]
+    found: list[Case] = []
+    for name, values in (("finite 0/1", binary), ("finite beta", members)):
+        draw, truth = _shuffled(values), float(values.mean())
+        found.append(Case(name, draw, truth, Bets(population), beside_mean))
+        found.append(Case(f"{name}, later", draw, truth, Looked(of_mean(population), later=True)))
+    return found
 
 
 def _shuffled(members: Array) -> Callable[[Generator, int], Array]:
@@ -268,7 +270,10 @@ def heavy(n: int = 1000) -> list[Case]:
 
 
 def _quantiles(name: str, draw: Callable[[Generator, int], Array], q: float, truth: float) -> list[Case]:
-    return [Case(f"{name}, {kind}", draw, truth, bound, beside_quantile(q)) for kind, bound in of_quantile(q).items()]
+    return [
+        Case(name, draw, truth, Looked(of_quantile(q)), beside_quantile(q)),
+        Case(f"{name}, later", draw, truth, Looked(of_quantile(q), later=True)),
+    ]
 
 
 def ticks(n: int = 1000) -> list[Case]:
@@ -280,10 +285,9 @@ def ticks(n: int = 1000) -> list[Case]:
 def duets(coefficient: float, n: int = 1000) -> list[Case]:
     """Log-normal ratios of times whose logarithms are AR(1)."""
     name, draw = f"duet ratios AR {coefficient:g}", lambda rng, paths: np.exp(0.1 * ar(rng, paths, n, coefficient))
-    race = Looked(lambda: OfRace(lambda new: QuantileSeries(new, 0.5, "ratio")))
     return [
-        Case(f"{name}, race", draw, 1.0, race),
-        Case(f"{name}, sequence", draw, 1.0, Looked(lambda: RatioSequence(ALPHA))),
+        Case(name, draw, 1.0, Looked(of_quantile(0.5, positive=True))),
+        Case(f"{name}, later", draw, 1.0, Looked(of_quantile(0.5, positive=True), later=True)),
     ]
 
 

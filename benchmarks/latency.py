@@ -40,7 +40,7 @@ from benchmarks._result import RESULTS, report, table
 from weigh.scale.gauge import Gauge
 from weigh.scale.interval import Interval
 from weigh.scale.race import Race
-from weigh.scale.ratio import RatioSequence, paired_ratios
+from weigh.scale.ratio import median_ratio, paired_ratios
 
 ALPHA, EPSILON = 0.01, 0.005
 SECONDS = 60.0
@@ -143,11 +143,10 @@ def _outcome(race: Race) -> str:
 
 def planted(rounds: int) -> Interval:
     """How many times slower the planted one is, while nothing is started beside it."""
-    duet, sequence = Duet(STEPS["planted"], 0), RatioSequence(0.05)
+    duet = Duet(STEPS["planted"], 0)
     duet.rounds(ROUNDS)
     left, right = duet.rounds(rounds)
-    sequence.update(paired_ratios(right, left))
-    return sequence.interval()
+    return median_ratio(right, left, 0.05)
 
 
 class Kept:

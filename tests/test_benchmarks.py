@@ -94,7 +94,7 @@ def test_a_case_of_coverage_is_one_function():
     def draw(rng: np.random.Generator, paths: int) -> np.ndarray:
         return rng.exponential(size=(paths, 200))
 
-    case = coverage.Case("exponential", draw, np.log(2), coverage.of_quantile(0.5)["sequence"])
+    case = coverage.Case("exponential", draw, np.log(2), coverage.Looked(coverage.of_quantile(0.5)))
     found = coverage.measure(case, 30)
     assert found.misses <= 5
     widths = [one[0] for one in found.widths.values()]

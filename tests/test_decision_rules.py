@@ -15,6 +15,7 @@ from benchmarks.decisions.family import Family
 from benchmarks.decisions.play import RUN, Question, Table
 from benchmarks.decisions.rules import _bets, _contrast, f_race
 from benchmarks.decisions.rules._estimate import Sheet
+from benchmarks.decisions.rules._order import critical_count
 from benchmarks.decisions.run import jobs, run
 from benchmarks.decisions.score import Score, summed, upper
 from weigh.scale.bets import Tally
@@ -201,7 +202,7 @@ def test_rule_that_is_not_there_is_refused_with_what_there_is(tmp_path):
 
 def test_digest_of_a_rule_covers_what_it_imports():
     files = {path.name for path in rulebook.files("uniform_race")}
-    assert {"uniform_race.py", "_bets.py", "_estimate.py", "bets.py", "asked.py", "quantile.py"} <= files
+    assert {"uniform_race.py", "_bets.py", "_estimate.py", "bets.py", "asked.py", "_order.py"} <= files
     assert "f_race.py" not in files
 
 
@@ -300,3 +301,18 @@ def test_families_are_named_by_their_beginnings():
 def test_rules_from_the_folder_are_files_without_an_underscore():
     folder = Path(rulebook.__file__).parent / "rules"
     assert rulebook.names() == sorted(path.stem for path in folder.glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("q", [0.05, 0.5, 0.95])
+def test_exact_chance_that_a_count_ever_reaches_the_critical_one(q: float) -> None:
+    """Follows the distribution of the count through 600 values, without simulation."""
+    alpha, last, rejected = 0.05, 600, 0.0
+    alive = np.zeros(last + 2)
+    alive[0] = 1.0
+    for n in range(1, last + 1):
+        alive[1:] = (1 - q) * alive[1:] + q * alive[:-1]
+        alive[0] *= 1 - q
+        critical = critical_count(q, n, alpha)
+        rejected += alive[critical:].sum()
+        alive[critical:] = 0.0
+    assert 0.1 * alpha < rejected <= alpha

@@ -188,7 +188,7 @@ def _race(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watcher
     while not (race.settled() or locked.budget.out_of_time(rows)):
         index, names = race.next()
         before = set(race.live())
-        _expect(locked, range(index, locked.blocks.race), names, recorded, runner)
+        expect(locked, range(index, locked.blocks.race), names, recorded, runner)
         group = measure(locked, index, names, recorded.get(index, []), book, runner)
         rows += group
         feed(race, index, group)
@@ -208,13 +208,13 @@ def _fresh(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watche
     recorded = by_block(row for row in book.evidence(locked.digest()) if row.block >= start)
     rows: list[Evidence] = []
     for index in range(start, start + count) if names else ():
-        _expect(locked, range(index, start + count), names, recorded, runner)
+        expect(locked, range(index, start + count), names, recorded, runner)
         rows += measure(locked, index, names, recorded.get(index, []), book, runner)
         watch(Event("fresh", locked, race, index))
     return rows
 
 
-def _expect(
+def expect(
     locked: Lock, blocks: range, names: Sequence[str], recorded: Mapping[int, list[Evidence]], runner: Engine
 ) -> None:
     """Tell an engine that takes several blocks at once which come next if the same options go on, to the rung's end."""

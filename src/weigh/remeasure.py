@@ -23,7 +23,7 @@ from weigh.decision import Budget, Decision, Lock, OptionLock, by_block, feed, r
 from weigh.engine import Engine
 from weigh.engine.local import LocalEngine
 from weigh.evidence import Evidence
-from weigh.flow import Event, Watcher, measure, unchanged
+from weigh.flow import Event, Watcher, expect, measure, unchanged
 from weigh.grounds import grounds
 from weigh.holding import Holding, holding, unresolved
 from weigh.ledger import DEFAULT, Ledger
@@ -86,7 +86,8 @@ def remeasure(
     with nullcontext(ledger) if isinstance(ledger, Ledger) else Ledger(ledger) as book:
         first, made = book.lock(digest), book.decision(digest)
         assert made is not None
-        with engine or LocalEngine(first.limits) as runner:
+        with engine or LocalEngine() as runner:
+            runner.within(first.limits)
             again = _lock(first, made, book.evidence(digest), runner, _seed(first, seed), task or {}, options, record)
             book.save_lock(again)
             _measured(made, again, limit, book, runner, watch)
@@ -297,6 +298,7 @@ def _measured(made: Decision, again: Lock, limit: Budget, book: Ledger, runner: 
         index = first + done
         if index not in recorded and _spent(limit, stage, done, rows):
             break
+        expect(again, range(index, first + stage.blocks.race), names, recorded, runner)
         group = measure(again, index, names, recorded.get(index, []), book, runner)
         before = set(race.live())
         rows += group

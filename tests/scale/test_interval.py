@@ -6,18 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weigh.scale.interval import Interval, Sequence, nested, wilson
-from weigh.scale.mean import MeanSequence
-from weigh.scale.quantile import QuantileSequence
-from weigh.scale.ratio import RatioSequence
-from weigh.scale.serial import SerialMeanSequence
+from weigh.scale.interval import Interval, Sequence, wilson
+from weigh.scale.serial import BlockBootstrapMean, SerialMeanSequence
 
 MAKERS: dict[str, Callable[[], Sequence]] = {
-    "mean": lambda: MeanSequence(0.1),
-    "mean of a finite population": lambda: MeanSequence(0.1, population=200),
-    "quantile": lambda: QuantileSequence(0.7, 0.1),
-    "ratio": lambda: RatioSequence(0.1),
     "serial": lambda: SerialMeanSequence(0.1, 0.0, 1.0),
+    "once": lambda: BlockBootstrapMean(0.1, 0.0, 1.0),
 }
 every_sequence = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 shares = st.lists(st.sampled_from([1 / 64, 0.25, 0.25, 0.5, 0.7, 1.0]), max_size=120)
@@ -82,7 +76,7 @@ def test_not_a_number_is_named_and_nothing_is_taken(make: Callable[[], Sequence]
     assert sequence.interval().n == 0
 
 
-@pytest.mark.parametrize("make", [MAKERS["mean"], MAKERS["serial"]])
+@every_sequence
 def test_out_of_bounds_names_value_and_bounds(make: Callable[[], Sequence]) -> None:
     with pytest.raises(ValueError, match=r"values\[2\] = 1\.25 is not a finite number in \[0, 1\]"):
         make().update([0.0, 1.0, 1.25])
@@ -94,30 +88,18 @@ def test_only_one_number_a_block_is_read(make: Callable[[], Sequence]) -> None:
         make().update([[0.5, 0.5]])
 
 
+@pytest.mark.parametrize("made", [SerialMeanSequence, BlockBootstrapMean])
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, math.nan])
-def test_alpha_is_an_error_rate(alpha: float) -> None:
-    for make in (
-        lambda: MeanSequence(alpha),
-        lambda: QuantileSequence(0.5, alpha),
-        lambda: SerialMeanSequence(alpha, 0.0, 1.0),
-    ):
-        with pytest.raises(ValueError, match="error rate"):
-            make()
+def test_alpha_is_an_error_rate(alpha: float, made: Callable[[float, float, float], Sequence]) -> None:
+    with pytest.raises(ValueError, match="error rate"):
+        made(alpha, 0.0, 1.0)
 
 
+@pytest.mark.parametrize("made", [SerialMeanSequence, BlockBootstrapMean])
 @pytest.mark.parametrize("low, high", [(1.0, 1.0), (2.0, 1.0), (math.nan, 1.0)])
-def test_bounds_are_a_range(low: float, high: float) -> None:
+def test_bounds_are_a_range(low: float, high: float, made: Callable[[float, float, float], Sequence]) -> None:
     with pytest.raises(ValueError, match="range"):
-        MeanSequence(0.05, low, high)
-    with pytest.raises(ValueError, match="range"):
-        SerialMeanSequence(0.05, low, high)
-
-
-@given(*[st.floats(-10, 10)] * 4)
-def test_nested_never_widens_and_never_crosses(a: float, b: float, c: float, d: float) -> None:
-    low, high = min(a, b), max(a, b)
-    new_low, new_high = nested(low, high, c, d)
-    assert low <= new_low <= new_high <= high
+        made(0.05, low, high)
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.01])

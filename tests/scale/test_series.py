@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from weigh.scale.mean import MeanSequence
+from benchmarks import _bounds
 from weigh.scale.series import WHOLE, Account, MeanSeries, QuantileSeries
 
 
@@ -43,11 +43,11 @@ def test_an_interval_ends_where_the_evidence_does() -> None:
     assert now.contains(-0.01) and now.n == 2000 and now.exact
 
 
-def test_as_narrow_as_the_nested_sequence() -> None:
+def test_as_narrow_as_the_beta_binomial_mixture() -> None:
+    """Which is made for 0/1 values; its ends are where the likelihood ratio of the mixture reaches 1 / alpha."""
     values = (np.random.default_rng(1).random(3000) < 0.9).astype(float)
-    other = MeanSequence(0.05)
-    other.update(values)
-    assert means(values).interval(0.05).width == pytest.approx(other.interval().width, rel=0.15)
+    low, high = _bounds.binomial(values.sum(), 3000, 0.05)
+    assert means(values).interval(0.05).width == pytest.approx(high - low, rel=0.15)
 
 
 def test_a_population_that_is_drawn_to_its_end_is_known() -> None:
@@ -108,3 +108,40 @@ def test_what_is_needed_is_about_what_it_takes() -> None:
         taken = next((200 + 100 * i for i, top in enumerate(tops) if top >= math.log(20)), 4000)
         ratios.append(told / taken)
     assert 1 / 3 <= np.median(ratios) <= 3
+
+
+def ever_missed(values: np.ndarray, truth: float, alpha: float) -> bool:
+    waiting: list[np.ndarray] = []
+    series = QuantileSeries(lambda: [waiting.pop()], 0.5, "median")
+    for part in np.array_split(values, 20):
+        waiting.append(part)
+        series.advance()
+        if not series.interval(alpha).contains(truth):
+            return True
+    return False
+
+
+def test_a_median_is_ever_left_out_at_most_alpha_of_the_time() -> None:
+    """Log-normal noise, with one round in ten slowed by up to 20 times on either side."""
+    rng, paths, alpha, missed, widths = np.random.default_rng(1), 250, 0.1, 0, []
+    for _ in range(paths):
+        logs = 0.1 * rng.normal(size=300) + rng.choice([-1, 0, 0, 0, 0, 0, 0, 0, 0, 1], 300) * rng.uniform(0, 3, 300)
+        missed += ever_missed(1.3 * np.exp(logs), 1.3, alpha)
+        widths.append(times(1.3 * np.exp(logs)).interval(alpha).width)
+    assert missed <= paths * (alpha + 3 * math.sqrt(alpha * (1 - alpha) / paths))
+    assert np.median(widths) < 0.12
+
+
+@pytest.mark.parametrize("coefficient", [0.5, 0.8])
+def test_neighbours_that_resemble_each_other_do_not_count_as_evidence(
+    coefficient: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, paths, alpha = np.random.default_rng(2), 200, 0.1
+    noise, logs = rng.normal(size=(paths, 400)), np.zeros((paths, 400))
+    for t in range(1, 400):
+        logs[:, t] = coefficient * logs[:, t - 1] + noise[:, t]
+    tempered = sum(ever_missed(path, 1.0, alpha) for path in np.exp(logs))
+    monkeypatch.setattr(QuantileSeries, "_slower", lambda series: 1.0)
+    plain = sum(ever_missed(path, 1.0, alpha) for path in np.exp(logs))
+    assert tempered <= paths * alpha
+    assert plain > 1.5 * paths * alpha

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.decisions.asked import Array
+from weigh.scale.bets import FRACTIONS, mixed
 from weigh.scale.gauge import Gauge, Limit
-from weigh.scale.quantile import critical_counts
 
 
 def tested(
@@ -51,10 +52,19 @@ def ends(q: float, x: Array, alpha: float) -> tuple[Array, Array]:
     They hold at all numbers of values at once.
     """
     n = x.shape[1]
-    upper = int(critical_counts(q, alpha, n, n + 1)[0])
-    lower = n + 1 - int(critical_counts(1.0 - q, alpha, n, n + 1)[0])
+    upper, lower = critical_count(q, n, alpha), n + 1 - critical_count(1.0 - q, n, alpha)
     ranks = [rank - 1 for rank in (lower, upper) if 1 <= rank <= n]
     ordered = np.partition(x, ranks, axis=1) if ranks else x
     low = ordered[:, lower - 1] if lower >= 1 else np.full(len(x), -np.inf)
     high = ordered[:, upper - 1] if upper <= n else np.full(len(x), np.inf)
     return low, high
+
+
+def critical_count(q: float, n: int, alpha: float) -> int:
+    """The least count of successes in n that disproves "a success has probability at most q"; n + 1 for none.
+
+    The test that rejects as soon as a count is reached is wrong with a chance of at most alpha over all n: a mixture
+    of bets at the odds of q holds 1 / alpha there.
+    """
+    won, lost, enough = np.log1p(FRACTIONS * (1.0 / q - 1.0)), np.log1p(-FRACTIONS), -math.log(alpha)
+    return bisect_left(range(n + 1), True, key=lambda count: mixed(count * won + (n - count) * lost) >= enough)

@@ -125,14 +125,3 @@ def wilson(count: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
     middle = (count + z * z / 2) / (n + z * z)
     half = z * math.sqrt(count * (n - count) / n + z * z / 4) / (n + z * z)
     return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def nested(low: float, high: float, new_low: float, new_high: float) -> tuple[float, float]:
-    """The intersection of `[low, high]` with `[new_low, new_high]`, or the nearest single point where it is empty.
-
-    >>> nested(0.0, 1.0, 0.2, 3.0), nested(0.0, 1.0, 2.0, 3.0), nested(0.0, 1.0, 0.6, 0.4)
-    ((0.2, 1.0), (1.0, 1.0), (0.5, 0.5))
-    """
-    if new_low > new_high:
-        new_low = new_high = (new_low + new_high) / 2
-    return min(max(low, new_low), high), max(min(high, new_high), low)

@@ -116,7 +116,7 @@ class Plan:
     def _open_questions(self) -> list[str]:
         """With an exact objective: the options whose limits are worth another block, the most worth first."""
         race = self._race
-        if self._apart and self._going_on():
+        if self._going_on():
             return self._focus[0]
         names = [name for name in race.live() if not race.runners[name].values or not race.feasible(name)]
         if self._finite and not self._apart:  # who missed a block of a finite set cannot go on: draws come in one order
@@ -127,33 +127,37 @@ class Plan:
         leader, left = self._leader(), self._left()
         worth = {name: self._worth(name, leader) for name in names if self._price(name) <= left}
         ranked = sorted(worth, key=lambda name: -worth[name])
-        if self._apart:
-            return self._look_at([name for name in ranked if worth[name] >= _BESIDE * worth[ranked[0]]])
         even = 0
-        if self._room is not None and self._blocks is not None:
+        if not self._apart and self._room is not None and self._blocks is not None:
             even = math.ceil(left / max(self._blocks - self._used(), 1)) - 1
-        return [name for place, name in enumerate(ranked) if worth[name] >= _BESIDE * worth[ranked[0]] or place < even]
+        return self._look_at(
+            [name for place, name in enumerate(ranked) if worth[name] >= _BESIDE * worth[ranked[0]] or place < even]
+        )
 
     def _look_at(self, names: list[str]) -> list[str]:
         """Keep to these for an eighth as many blocks as they have."""
         if names:
-            blocks = len(self._race.runners[names[0]].blocks)
-            together = [name for name in names if len(self._race.runners[name].blocks) == blocks]
+            blocks = self._reached(names[0])
+            together = [name for name in names if self._reached(name) == blocks]
             self._focus = together, blocks + 1 + blocks // 8
         return names
 
+    def _reached(self, name: str) -> int:
+        """The block that an option goes on at."""
+        return len(self._race.runners[name].blocks) if self._apart else self._used()
+
     def _going_on(self) -> bool:
         names, until = self._focus
-        runners = self._race.runners
+        race = self._race
         return bool(names) and all(
-            runners[name].state == "live" and len(runners[name].blocks) < until and not self._race.feasible(name)
+            race.runners[name].state == "live" and self._reached(name) < until and not race.feasible(name)
             for name in names
         )
 
     def _price(self, name: str) -> float:
         """The least that certifying or rejecting an option takes, in measurements; infinite without enough blocks."""
-        soonest, done = self._prospect(name).soonest, len(self._race.runners[name].blocks)
-        start = done if self._apart else self._used()
+        soonest = self._prospect(name).soonest
+        start = self._reached(name)
         if self._blocks is not None and (start >= self._blocks or math.floor(soonest) > self._blocks - start):
             return math.inf
         return soonest

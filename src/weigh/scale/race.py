@@ -31,8 +31,6 @@ from weigh.scale.tracks import Array, Relative, Subject, Tracks, Values, mapped
 
 _FEW = 12
 """Up to so many options each certified one is compared with each other one; of more, the best with the others."""
-_BACKED = 6
-"""So many leaders get a part of the error rate of their own; a seventh would get a hundredth."""
 _AGAIN = 1.5
 """By how many times the blocks grow before a better reference is looked for."""
 
@@ -107,7 +105,8 @@ class Race:
         self._claims: dict[tuple[str, Limit, bool], Claim] = {}
         self._leads: dict[tuple[str, str], list[Account]] = {}
         self._ahead: dict[tuple[str, str, float], Claim] = {}
-        self._feasible: dict[str, tuple[tuple[int, int], bool]] = {}
+        self._feasible: dict[str, tuple[tuple[int, int, int], bool]] = {}
+        self._out: dict[str, tuple[tuple[int, int, int], Limit | None]] = {}
         self._certified: set[str] = set()
         self._backed: list[str] = []
         self.measurements = self.dropped = 0
@@ -141,7 +140,7 @@ class Race:
         """Drop what the evidence so far excludes."""
         earlier = self._reopen() if self.objective.serial else {}
         for name in self.live():
-            if broken := next((limit for limit in self.limits if self.breaks(name, limit)), None):
+            if broken := self._broken(name):
                 self._drop(name, "violates", block, limit=broken)
         for winner in self._references():
             if winner == self._compared:
@@ -155,7 +154,7 @@ class Race:
                 self.runners[name].block = since
         self._open_accounts()
         self._move_up()
-        self.settled()  # looks at what parts or joins the options, as whoever races does: a replay then sees the same
+        self._told_apart()  # looks at what joins the options, as whoever races does: a replay then sees the same
 
     def _references(self) -> list[str]:
         """The certified options that others are compared with: all where they are few; else the best as it was when it
@@ -205,11 +204,12 @@ class Race:
                 for claim in self._bet_on(name, False):
                     claim.open(self.tracks, 0.5)
         live = self.live()
-        if self._shares.beat and len(live) > 1 and self._leaders.keeps and len(self._backed) < _BACKED:
+        backing = self._leaders.backing(len(self._backed))
+        if self._shares.beat and len(live) > 1 and backing:
             leader = min(live, key=self.rank) if len(self.runners) <= _FEW else self._reference[0]
             if leader in live and leader not in self._backed:
                 self._backed.append(leader)
-                self._back(leader, 0.75 * 0.5 ** len(self._backed))
+                self._back(leader, backing)
 
     def _bet_on(self, name: str, met: bool) -> list[Claim]:
         """The claims that an option meets its random limits, or breaks them, as far as they are bet on."""
@@ -260,7 +260,7 @@ class Race:
 
     def feasible(self, name: str) -> bool:
         """Every limit is certified as met."""
-        now = (len(self.runners[name].blocks), len(self.runners[name].values))
+        now = self._size(name)
         known = self._feasible.get(name)
         if known is None or known[0] != now:
             known = self._feasible[name] = (now, all(self.meets(name, limit) for limit in self.limits))
@@ -280,6 +280,21 @@ class Race:
             return limit.broken(self._plain(name, limit))
         return claim.look(self.tracks) >= self.enough(False)
 
+    def _broken(self, name: str) -> Limit | None:
+        """The first limit that is certified as broken; nothing new is known of an option that was not measured."""
+        now = self._size(name)
+        known = self._out.get(name)
+        if known is None or known[0] != now:
+            broken = next((limit for limit in self.limits if self.breaks(name, limit)), None)
+            known = self._out[name] = (now, broken)
+        return known[1]
+
+    def _size(self, name: str) -> tuple[int, int, int]:
+        """How much was measured of an option: alone, and beside the baseline."""
+        runner, baseline = self.runners[name], self.runners.get(self.baseline)
+        blocks = len(runner.blocks)
+        return blocks, min(blocks, len(baseline.blocks) if baseline else 0), len(runner.values)
+
     def enough(self, met: bool) -> float:
         """Log of the evidence that certifies a limit as met, or as broken."""
         if met:
@@ -290,10 +305,12 @@ class Race:
         """Nothing that could be measured would change the verdict; a series over time is heard to its end."""
         if not self.wanted() or self.without_baseline():
             return True
+        return not self.objective.serial and self._told_apart()
+
+    def _told_apart(self) -> bool:
+        """All that are left are certified, and known to lie within epsilon where they are several."""
         live = self.live()
-        if self.objective.serial or not all(self.feasible(name) for name in live):
-            return False
-        return len(live) == 1 or self.equivalent(live)
+        return all(self.feasible(name) for name in live) and (len(live) == 1 or self.equivalent(live))
 
     def without_baseline(self) -> bool:
         """Limits refer to a baseline that could not be measured, so that nothing can be certified to meet them."""

@@ -19,7 +19,8 @@ _SHARE = 0.5
 """The part of what is kept that the next option gets."""
 _FEW = 3
 """With no more options than this all of it is spread at the start."""
-
+_BACKING, _BACKED = 0.75, 6
+"""The part of an error rate that leaders are backed with, and how many: a seventh would get less than a hundredth."""
 
 _CERTAIN, _SLACK = 700.0, 1e-9
 """Log of the evidence of what is known, and what rounding may add to a mean."""
@@ -66,6 +67,10 @@ class Purse:
     def start(self) -> float:
         """What each claimant has from the first value on."""
         return (_SPREAD if self.keeps else 1.0) / max(self.claimants, 1)
+
+    def backing(self, leaders: int) -> float:
+        """What a leader gets that was not one before, after so many others: each half of what the last one got."""
+        return _BACKING * 0.5 ** (leaders + 1) if self.keeps and leaders < _BACKED else 0.0
 
     def draw(self, names: Sequence[str]) -> tuple[str, ...]:
         """Draw the line, once."""

@@ -89,15 +89,13 @@ def _files(subjects: Mapping[str, Subject]) -> Table:
 
 
 def _ratio(subject: Subject, base: Subject) -> tuple[tuple[float, float | None, float | None], int]:
-    from weigh.scale.ratio import RatioSequence, paired_ratios
+    from weigh.scale.ratio import median_ratio
 
     both = _shared(subject, base)
     if subject is base:
         return (1.0, 1.0, 1.0), len(both)
-    sequence = RatioSequence(alpha=0.05)
     mine, theirs = ([statistics.median(one.times[index]) for index in both] for one in (subject, base))
-    sequence.update(paired_ratios(mine, theirs))
-    now = sequence.interval()
+    now = median_ratio(mine, theirs, alpha=0.05)
     ends = [end if math.isfinite(end) and end > 0 else None for end in (now.low, now.high)]
     return (now.estimate, ends[0], ends[1]), len(both)
 
