@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from benchmarks._ask import at_least
 from benchmarks._result import report, table
 from benchmarks._spin import Spin, Spins, SpinTask
 from weigh import catalog, decide
@@ -76,9 +77,13 @@ def race(workers: int, blocks: int, loops: int) -> float:
 def main() -> None:
     """Measure, print, write."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rounds", type=int, default=15, help="rounds of each engine; half as many pairs of races")
-    arguments.add_argument("--blocks", type=int, default=40, help="blocks a round, and a race")
-    arguments.add_argument("--loops", type=int, default=3_000_000, help="turns of a loop in Python a trial of a race")
+    arguments.add_argument(
+        "--rounds", type=at_least(1), default=15, help="rounds of each engine; half as many pairs of races"
+    )
+    arguments.add_argument("--blocks", type=at_least(6), default=40, help="blocks a round, and a race")
+    arguments.add_argument(
+        "--loops", type=at_least(1), default=3_000_000, help="turns of a loop in Python a trial of a race"
+    )
     asked = arguments.parse_args()
     import ray
 

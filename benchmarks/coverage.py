@@ -33,8 +33,10 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from benchmarks import _bounds
+from benchmarks._ask import at_least, told
 from benchmarks._result import report, table
 from benchmarks.latency import exact_bounds
+from weigh.choice import UsageError
 from weigh.scale import interval as scale
 from weigh.scale.bets import FRACTIONS, PRIOR
 from weigh.scale.serial import SerialMeanSequence, running_bounds
@@ -364,20 +366,34 @@ def _widths(case: Case, x: Array) -> tuple[float, float, float]:
     return float(told[0]), float(told[1]), float(told[2])
 
 
+def named(start: str) -> list[Case]:
+    """The cases whose names begin like this.
+
+    Raises:
+        UsageError: there are none.
+    """
+    found = [case for case in cases() if case.name.startswith(start)]
+    if not found:
+        raise UsageError(f"no case is called {start}...: there are {'; '.join(case.name for case in cases())}")
+    return found
+
+
 def main() -> None:
     """Measure, print, write."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--paths", type=int, default=10_000)
-    arguments.add_argument("--workers", type=int, default=2, help="processes")
+    arguments.add_argument("--paths", type=at_least(1), default=10_000)
+    arguments.add_argument("--workers", type=at_least(1), default=2, help="processes")
     arguments.add_argument("--only", default="", help="cases whose names begin like this; nothing is then written")
     asked = arguments.parse_args()
+    with told():
+        chosen = named(asked.only)
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     if not _bounds.CONFSEQ:
         print(_bounds.HOW)
     figures: dict[str, object] = {"alpha": ALPHA, "paths": asked.paths, "confseq": _bounds.CONFSEQ}
     rows, uppers = [], []
     with ProcessPoolExecutor(asked.workers, mp_context=get_context("spawn")) as pool:
-        for case in (case for case in cases() if case.name.startswith(asked.only)):
+        for case in chosen:
             start, found = time.perf_counter(), measure(case, asked.paths, pool)
             uppers.append(found.upper)
             shown = [f"{widths[0]:.3g}" for widths in found.widths.values()]

@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Literal
 
+from benchmarks._ask import at_least, told
 from benchmarks._result import report, table
 from weigh import Decision, Ledger, Option, catalog, flow
 from weigh.choice import Task
@@ -74,12 +75,15 @@ def count(name: str, kind: Literal["twins", "loser"], runs: int, workers: int = 
 def main() -> None:
     """Race, print, write."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--runs", type=int, default=500, help="A/A races a choice")
-    arguments.add_argument("--losers", type=int, default=100, help="races with the planted loser a choice")
+    arguments.add_argument("--runs", type=at_least(1), default=500, help="A/A races a choice")
+    arguments.add_argument("--losers", type=at_least(1), default=100, help="races with the planted loser a choice")
     arguments.add_argument("--choice", action="append")
     asked = arguments.parse_args()
     rows, figures = [], {"runs": asked.runs, "loser_runs": asked.losers, "alpha": ALPHA}
     names = asked.choice or sorted(catalog.choices())
+    with told():
+        for name in names:
+            catalog.choice(name)
     for name in names:
         twins, losers = count(name, "twins", asked.runs), count(name, "loser", asked.losers)
         ties, key = (twins["tie"] + twins["equal"]) / asked.runs, name.replace("/", "_")

@@ -36,6 +36,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 import weigh
+from benchmarks._ask import at_least
 from benchmarks._bounds import CONFSEQ
 from benchmarks._result import report, table
 from weigh import Decision, catalog
@@ -279,10 +280,10 @@ def _confseq(values: Array, rows: int) -> None:
 def main() -> None:
     """Judge, print, write."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--options", type=int, default=1000)
-    arguments.add_argument("--blocks", type=int, default=100)
-    arguments.add_argument("--rows", type=int, default=1000, help="rows a block")
-    arguments.add_argument("--beside", type=int, default=100, help="options that peers judge")
+    arguments.add_argument("--options", type=at_least(2), default=1000)
+    arguments.add_argument("--blocks", type=at_least(1), default=100)
+    arguments.add_argument("--rows", type=at_least(2), default=1000, help="rows a block")
+    arguments.add_argument("--beside", type=at_least(2), default=100, help="options that peers judge")
     asked_for = arguments.parse_args()
     size = asked_for.blocks, asked_for.rows
     figures, rows = _speed(asked_for.options, *size)

@@ -35,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import weigh.scale
+from benchmarks._ask import at_least
 from benchmarks._load import KINDS, loaded
 from benchmarks._result import RESULTS, report, table
 from weigh.scale.gauge import Gauge
@@ -222,8 +223,10 @@ def exact_bounds(count: int, n: int, alpha: float = 0.05) -> tuple[float, float]
 def main() -> None:
     """Run, print, write."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--runs", type=int, default=100, help="runs of each kind")
-    arguments.add_argument("--rounds", type=int, default=4000, help="rounds that check the planted ratio, without load")
+    arguments.add_argument("--runs", type=at_least(1), default=100, help="runs of each kind")
+    arguments.add_argument(
+        "--rounds", type=at_least(1), default=4000, help="rounds that check the planted ratio, without load"
+    )
     arguments.add_argument("--again", action="store_true", help="forget the runs that are kept")
     asked = arguments.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

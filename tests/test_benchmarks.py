@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from scipy.stats import binom
 
 import weigh
-from benchmarks import _bounds, coverage, judging, latency
+from benchmarks import _bounds, coverage, honesty, judging, latency
 from benchmarks._load import loaded
 from benchmarks.honesty import race
 from weigh import Ledger, catalog
@@ -140,3 +141,21 @@ def test_races_that_are_watched_are_counted_by_choice(monkeypatch: pytest.Monkey
     assert 0 < one.scale < one.whole
     assert one.judgements == 6
     assert Race.judge is judge
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "why"),
+    [
+        (coverage, ["--only", "snow"], "no case is called snow...: there are bernoulli"),
+        (honesty, ["--choice", "monitor/snow"], "there is no choice 'monitor/snow'"),
+        (judging, ["--options", "1"], "argument --options: 1 is too small; type 2 or more"),
+        (latency, ["--runs", "some"], "argument --runs: 'some' is no whole number; type one such as 10"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_a_line(
+    module: ModuleType, words: list[str], why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("sys.argv", [module.__name__, *words])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 2 and why in capsys.readouterr().err

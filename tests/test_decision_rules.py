@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from benchmarks.decisions.rules._estimate import Sheet
 from benchmarks.decisions.rules._order import critical_count
 from benchmarks.decisions.run import jobs, run
 from benchmarks.decisions.score import Score, summed, upper
+from weigh.choice import UsageError
 from weigh.scale.bets import Tally
 from weigh.scale.gauge import Gauge, Limit
 
@@ -200,6 +202,53 @@ def test_rule_that_is_not_there_is_refused_with_what_there_is(tmp_path):
         rulebook.load(str(empty))
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("def decide(asked, meter, seed:", r"cannot be imported: SyntaxError: .*mine\.py, line 1"),
+        ("import no_such_package", "cannot be imported: ModuleNotFoundError: No module named 'no_such_package'; mend"),
+        ("raise SystemExit(3)", "cannot be imported: SystemExit: 3"),
+        ("decide = 5", r"has no decide\(asked, meter, seed\)"),
+    ],
+)
+def test_file_that_is_no_rule_is_refused_before_anything_is_played(tmp_path, body, why):
+    mine = tmp_path / "mine.py"
+    mine.write_text(body)
+    with pytest.raises(UsageError, match=why):
+        command.rules(command.arguments(["--rule", str(mine)]))
+
+
+def test_rules_that_are_called_the_same_are_refused(tmp_path):
+    mine = tmp_path / "weigh.py"
+    mine.write_text("def decide(asked, meter, seed): ...")
+    for words in (["--rule", str(mine)], ["--rule", str(mine), "--rules", "weigh"]):
+        with pytest.raises(UsageError, match="two rules are called weigh: give the file of yours another name"):
+            command.rules(command.arguments(words))
+
+
+def test_rule_whose_process_dies_is_told_in_words(tmp_path, monkeypatch):
+    mine = tmp_path / "mine.py"
+    mine.write_text("import os\ndef decide(asked, meter, seed): os._exit(4)")
+    monkeypatch.setattr(command, "run", partial(run, folder=tmp_path / "kept"))
+    with pytest.raises(UsageError, match=r"a process died while .*mine.py played small-size: .* --jobs 1"):
+        command.play(TABLE.family, {str(mine): 1}, 2, "")
+
+
+def test_again_forgets_nothing_where_what_was_asked_cannot_work(monkeypatch, capsys):
+    monkeypatch.setattr(command.Kept, "forget", lambda self: pytest.fail("it is forgotten"))
+    monkeypatch.setattr("sys.argv", ["decisions", "--again", "--families", "snow"])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2 and "no family is called snow" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--replications", "0"], ["--jobs", "0"], ["--twins", "-1"], ["--jobs", "two"]])
+def test_numbers_that_cannot_work_are_refused(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.arguments(words)
+    assert ended.value.code == 2 and "; type " in capsys.readouterr().err
+
+
 def test_digest_of_a_rule_covers_what_it_imports():
     files = {path.name for path in rulebook.files("uniform_race")}
     assert {"uniform_race.py", "_bets.py", "_estimate.py", "bets.py", "asked.py", "_order.py"} <= files
@@ -294,7 +343,7 @@ def test_families_are_named_by_their_beginnings():
     names = ["census-deep", "census-wide", "rain-small"]
     assert command.wanted(names, "census,rain-small") == names
     assert command.wanted(names, "") == names
-    with pytest.raises(SystemExit, match="no family is called snow"):
+    with pytest.raises(UsageError, match="no family is called snow"):
         command.wanted(names, "snow")
 
 

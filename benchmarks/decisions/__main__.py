@@ -13,9 +13,11 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 
 os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")  # processes, not threads, share the cores
 
+from benchmarks._ask import at_least, told
 from benchmarks._result import RESULTS, report, table
 from benchmarks.decisions import rulebook
 from benchmarks.decisions.family import Family
@@ -23,6 +25,7 @@ from benchmarks.decisions.kept import Kept
 from benchmarks.decisions.play import Outcome
 from benchmarks.decisions.run import jobs, run
 from benchmarks.decisions.score import Score, summed
+from weigh.choice import UsageError
 
 Scores = Mapping[str, Mapping[str, Score]]
 ALPHA = 0.05
@@ -40,11 +43,15 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="PATH",
         help="a rule of yours, a file with decide(); alone, unless --rules names others",
     )
-    known.add_argument("--replications", type=int, default=200, help="a setting of a family")
-    known.add_argument("--rival-replications", type=int, help="the same for all rules but weigh; as many if not given")
-    known.add_argument("--slow-replications", type=int, default=20, help="the same for rules that say SLOW = True")
-    known.add_argument("--twins", type=int, default=2000, help="A/A runs a rule; 0 for none")
-    known.add_argument("--jobs", type=int, default=2, help="processes")
+    known.add_argument("--replications", type=at_least(1), default=200, help="a setting of a family")
+    known.add_argument(
+        "--rival-replications", type=at_least(1), help="the same for all rules but weigh; as many if not given"
+    )
+    known.add_argument(
+        "--slow-replications", type=at_least(1), default=20, help="the same for rules that say SLOW = True"
+    )
+    known.add_argument("--twins", type=at_least(0), default=2000, help="A/A runs a rule; 0 for none")
+    known.add_argument("--jobs", type=at_least(1), default=2, help="processes")
     known.add_argument("--again", action="store_true", help="forget what was played before")
     return known.parse_args(words)
 
@@ -53,19 +60,24 @@ def wanted(names: Sequence[str], asked: str) -> list[str]:
     """Families by name or beginning of a name.
 
     Raises:
-        SystemExit: a beginning fits none.
+        UsageError: a beginning fits none.
     """
     starts = tuple(word for word in asked.split(",") if word)
     for start in starts:
         if not any(name.startswith(start) for name in names):
-            raise SystemExit(f"no family is called {start}...: there are {', '.join(names)}")
+            raise UsageError(f"no family is called {start}...: there are {', '.join(names)}")
     return [name for name in names if name.startswith(starts)] if starts else list(names)
 
 
 def rules(asked: argparse.Namespace) -> dict[str, int]:
-    """The rules that play, by name or path, and how many replications each gets."""
+    """The rules that play, by name or path, and how many replications each gets.
+
+    Raises:
+        UsageError: a rule is not there or cannot be imported, or two are called the same.
+    """
     named = [word for word in asked.rules.split(",") if word] or ([] if asked.rule else rulebook.names())
     slow = {rule: getattr(rulebook.module(rule), "SLOW", False) for rule in [*named, *asked.rule]}
+    _named_apart(list(slow))
     rivals = asked.rival_replications or asked.replications
     return {
         rule: asked.slow_replications if slow[rule] else asked.replications if rule == "weigh" else rivals
@@ -73,17 +85,32 @@ def rules(asked: argparse.Namespace) -> dict[str, int]:
     }
 
 
+def _named_apart(playing: Sequence[str]) -> None:
+    """Scores are told by the names of files, so that a file called as a rule of the folder would be taken for it."""
+    files = {rulebook.path(name).resolve() for name in [*rulebook.names(), *playing]}
+    for rule in playing:
+        if sum(file.stem == rulebook.path(rule).stem for file in files) > 1:
+            raise UsageError(f"two rules are called {rulebook.path(rule).stem}: give the file of yours another name")
+
+
 def play(family: Family, playing: Mapping[str, int], workers: int, so_far: str) -> dict[str, Score]:
     """Scores by rule on one family; prints a line a rule as soon as it is through."""
     played: dict[str, dict[int, list[Outcome]]] = {rule: {} for rule in playing}
     scores: dict[str, Score] = {}
-    for job, outcomes in run(family, jobs(family, playing), workers):
-        of = played[job.rule]
-        of[job.setting] = outcomes
-        if len(of) == len(family.settings):
-            score = Score.of([of[setting] for setting in sorted(of)])
-            scores[job.rule] = score
-            _tell(so_far, job.rule, family.name, score, of)
+    try:
+        for job, outcomes in run(family, jobs(family, playing), workers):
+            of = played[job.rule]
+            of[job.setting] = outcomes
+            if len(of) == len(family.settings):
+                score = Score.of([of[setting] for setting in sorted(of)])
+                scores[job.rule] = score
+                _tell(so_far, job.rule, family.name, score, of)
+    except BrokenProcessPool:
+        left = ", ".join(rule for rule in playing if rule not in scores)
+        raise UsageError(
+            f"a process died while {left} played {family.name}: what was played before is kept; give it one rule "
+            "with --jobs 1 to see which and why, or the same command again where it was killed"
+        ) from None
     return {rulebook.path(rule).stem: scores[rule] for rule in playing}
 
 
@@ -168,13 +195,18 @@ def _latency() -> dict[str, object]:
 
 def main() -> None:
     """Play, print, write."""
+    asked = arguments()
+    with told():
+        _all(asked)
+
+
+def _all(asked: argparse.Namespace) -> None:
     from benchmarks.decisions import plot, store
     from benchmarks.decisions import twins as aa
 
-    asked = arguments()
+    names, playing, start = wanted(list(store.makers()), asked.families), rules(asked), time.perf_counter()
     if asked.again:
         Kept().forget()
-    names, playing, start = wanted(list(store.makers()), asked.families), rules(asked), time.perf_counter()
     scores: dict[str, dict[str, Score]] = {rulebook.path(rule).stem: {} for rule in playing}
     columns: list[aa.Column] = []
     for place, name in enumerate(names, 1):
@@ -185,12 +217,12 @@ def main() -> None:
             scores[rule][name] = score
     twins = aa.rates(columns, asked.twins, asked.jobs) if asked.twins and columns else {}
     show(scores, twins)
-    told = figures(scores, twins)
+    found = figures(scores, twins)
     if asked.families or asked.rules or asked.rule:
-        print(json.dumps(told), flush=True)
+        print(json.dumps(found), flush=True)
     else:
-        plot.draw(told["rules"], scores.get("weigh", {}))
-        report("decisions", told)
+        plot.draw(found["rules"], scores.get("weigh", {}))
+        report("decisions", found)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")  # what is timed is not how threads are woken
 
+from benchmarks._ask import told
 from benchmarks._result import table
 from benchmarks.decisions import store
 
@@ -17,7 +18,8 @@ def main() -> None:
     arguments.add_argument("--only", action="append", help="this family; again for more")
     arguments.add_argument("--again", action="store_true", help="build also what is there")
     asked = arguments.parse_args()
-    made = [store.load(name, asked.again) for name in asked.only or store.makers()]
+    with told():
+        made = [store.load(name, asked.again) for name in asked.only or store.makers()]
     rows = [(f.name, f.kind, f.units, len(f.options), len(f.settings), f.objective, f.source) for f in made]
     table(("family", "kind", "units", "options", "settings", "objective", "what was measured"), rows)
 

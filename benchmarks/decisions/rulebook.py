@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmarks.decisions.asked import Rule
+from weigh.choice import UsageError
 
 _ROOT = Path(__file__).parents[2]
 _RULES = Path(__file__).parent / "rules"
@@ -26,11 +27,11 @@ def path(rule: str) -> Path:
     """The file of a rule: a name of the folder, or a path.
 
     Raises:
-        ValueError: there is none.
+        UsageError: there is none.
     """
     found = Path(rule) if rule.endswith(".py") else _RULES / f"{rule}.py"
     if not found.is_file():
-        raise ValueError(f"no rule {rule!r}: give one of {', '.join(names())}, or the path of a file, as in ./mine.py")
+        raise UsageError(f"no rule {rule!r}: give one of {', '.join(names())}, or the path of a file, as in ./mine.py")
     return found
 
 
@@ -45,20 +46,28 @@ def module(rule: str) -> ModuleType:
     """A rule's file.
 
     Raises:
-        ValueError: there is no such file, or it has no `decide`.
+        UsageError: there is no such file, it cannot be imported, or it has no `decide`.
     """
     file = path(rule)
     if file.parent == _RULES:
         made = importlib.import_module(f"benchmarks.decisions.rules.{file.stem}")
     else:
-        spec = importlib.util.spec_from_file_location(file.stem, file)
-        assert spec is not None and spec.loader is not None
-        made = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(made)
-    if not hasattr(made, "decide"):
-        raise ValueError(
+        made = _imported_from(file)
+    if not callable(getattr(made, "decide", None)):
+        raise UsageError(
             f"{file} has no decide(asked, meter, seed): see benchmarks/decisions/asked.py for what it gets"
         )
+    return made
+
+
+def _imported_from(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(made)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{file} cannot be imported: {type(error).__name__}: {error}; mend it") from None
     return made
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from benchmarks._ask import at_least
 from benchmarks._result import report, table
 from benchmarks.halving.curves import EPOCHS, Curves, families
 from benchmarks.halving.rules import Rule, rules
@@ -60,8 +61,8 @@ def score(rule: Rule, curves: Curves, rows: int, runs: int) -> dict[str, float]:
 def main() -> None:
     """Score every rule on every family, print, write."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--runs", type=int, default=200, help="draws of units a family")
-    arguments.add_argument("--rows", type=int, default=1000, help="rows that options are judged on, a rung")
+    arguments.add_argument("--runs", type=at_least(1), default=200, help="draws of units a family")
+    arguments.add_argument("--rows", type=at_least(1), default=1000, help="rows that options are judged on, a rung")
     asked = arguments.parse_args()
     figures: dict[str, object] = {"runs": asked.runs, "rows": asked.rows}
     for curves in families():
