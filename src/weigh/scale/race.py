@@ -310,7 +310,7 @@ class Race:
     def _told_apart(self) -> bool:
         """All that are left are certified, and known to lie within epsilon where they are several."""
         live = self.live()
-        return all(self.feasible(name) for name in live) and (len(live) == 1 or self.equivalent(live))
+        return all(self.feasible(name) for name in live) and (len(live) < 2 or self.equivalent(live))
 
     def without_baseline(self) -> bool:
         """Limits refer to a baseline that could not be measured, so that nothing can be certified to meet them."""
