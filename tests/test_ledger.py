@@ -73,6 +73,43 @@ def test_a_decision_is_kept_with_its_exhibits(where: str) -> None:
     assert tables.count("weigh_evidence") == decision.rows
 
 
+def test_an_import_never_mixes_two_measurements_of_one_question(where: str, tmp_path: Path) -> None:
+    """The evidence and the decision under a lock are those of one run, whichever came first."""
+    for name, seconds in (("one.db", 0.0), ("two.db", 9.0)):
+        with Ledger(tmp_path / name) as ledger:
+            ledger.append([row(block).model_copy(update={"seconds": seconds}) for block in (0, 1)])
+            ledger.append([row(0, lock=f"sha256:only {name}")])
+    one, two = [list(Ledger(tmp_path / name, readonly=True).export()) for name in ("one.db", "two.db")]
+    with Ledger(where) as ledger:
+        ledger.append([row(0)])
+        assert ledger.load(two) == (1, ("sha256:abc",)), "the other question is taken in"
+        assert [r.seconds for r in ledger.evidence("sha256:abc")] == [0.0]
+        assert ledger.load(one) == (3, ()), "the same measurement goes on"
+        assert ledger.load(one) == (3, ()) and [r.seconds for r in ledger.evidence("sha256:abc")] == [0.0, 0.0]
+    with Ledger(tmp_path / "both.db") as ledger:
+        with pytest.raises(LedgerError, match="measured twice in what is given: give each export alone"):
+            ledger.load([*one, *two])
+        assert not list(ledger.export())
+
+
+def test_a_decision_is_told_on_its_own_evidence_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    made = decide(
+        "coins:Coins", CoinTask(), options=[Fair(), Biased(p=0.8)], ledger=path, records=None, engine=InlineEngine()
+    )
+    with Ledger(path) as ledger:
+        assert len(ledger.judged(made)) == made.rows
+        whole = list(ledger.export())
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM weigh_evidence WHERE block = 0")
+    connection.close()
+    with Ledger(path) as ledger:
+        with pytest.raises(LedgerError, match=rf"has \d+ of the {made.rows} rows of evidence .* `weigh ledger import`"):
+            ledger.judged(made)
+        ledger.load(whole)
+        assert len(ledger.judged(made)) == made.rows
+
+
 def test_many_writers_at_once_lose_nothing(where: str) -> None:
     code = (
         "import sys; from test_ledger import row; from weigh import Ledger\n"

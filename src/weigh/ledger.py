@@ -15,7 +15,7 @@ from weigh.database import Database
 from weigh.database import LedgerError as LedgerError
 from weigh.database import public as public
 from weigh.decision import Decision, Lock
-from weigh.evidence import Evidence
+from weigh.evidence import Evidence, evidence_digest
 from weigh.migrations import MIGRATIONS as MIGRATIONS
 from weigh.migrations import TABLES, seal
 
@@ -49,6 +49,13 @@ class Kept(NamedTuple):
     def day(self) -> date:
         """The day (UTC) on which it was taken."""
         return self.at.date()
+
+
+class Loaded(NamedTuple):
+    """What came of an export: how many of its rows are in the ledger, and the locks whose rows were left out."""
+
+    rows: int
+    left: tuple[str, ...] = ()
 
 
 class Ledger:
@@ -134,6 +141,23 @@ class Ledger:
             where += " AND block = :block"
         rows = self._sealed("weigh_evidence", where, "block, option", lock=lock, **values)
         return [self._evidence(row) for row in rows]
+
+    def judged(self, made: Decision) -> list[Evidence]:
+        """The evidence that a decision was taken on.
+
+        Raises:
+            Edited: a row does not match its digest.
+            LedgerError: it is not all there, or not the same.
+        """
+        rows = self.evidence(made.lock)
+        if evidence_digest(rows) != made.evidence:
+            have = f"{len(rows)} of the {made.rows}" if len(rows) < made.rows else "other"
+            raise LedgerError(
+                f"{self.where} has {have} rows of evidence that the decision {made.lock[7:15]} was taken on, so that "
+                "nothing can be said of it: restore the ledger from a copy, or give what `weigh ledger export` printed "
+                "to `weigh ledger import`"
+            )
+        return rows
 
     def _evidence(self, row: dict[str, Any]) -> Evidence:
         name = f"the evidence of {row['option']} on block {row['block']}"
@@ -224,26 +248,44 @@ class Ledger:
                     **{name: _json(row[name]) for name in ("body", "exhibits") if name in row},
                 }
 
-    def load(self, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Add rows that `export` gave, seals and all; how many there were. What is there already stays as it is.
+    def load(self, rows: Iterable[Mapping[str, Any]]) -> Loaded:
+        """Add rows that `export` gave, seals and all. What is there already stays as it is.
+
+        Where the same question was measured another time here, all rows of its lock are left out: a decision follows
+        from the evidence of one measurement.
 
         Raises:
             Edited: a row is not the one that was exported; none is then added.
+            LedgerError: what is given is no export, or two of them; none is then added.
         """
         found: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
         for row in rows:
             table = str(row.get("table"))
             if table not in found:
                 raise LedgerError(f"a row of '{table}' is no row of a ledger: give what `weigh ledger export` printed")
-            try:
-                texts = {name: _TEXTS[table][name](row[name]) for name in _TEXTS[table]}
-                whole = {**{name: row[name] for name in (*TABLES[table], "seal")}, **texts}
-            except (KeyError, ValueError):
-                raise Edited(f"a row of {table} is not what `weigh ledger export` printed: it was edited") from None
-            found[table].append({**self._whole(table, dict(whole)), "seal": whole["seal"]})
+            found[table].append(_exported(table, row))
+        left = self._measured_otherwise(found)
+        found = {table: [row for row in of if row[TABLES[table][0]] not in left] for table, of in found.items()}
         for table, added in found.items():
             self._base.insert(table, added)
-        return sum(map(len, found.values()))
+        return Loaded(sum(map(len, found.values())), tuple(sorted(left)))
+
+    def _measured_otherwise(self, found: Mapping[str, Sequence[dict[str, Any]]]) -> set[str]:
+        """Locks under which other evidence is here, or another decision, than is given."""
+        left = set()
+        for table, key in (("weigh_evidence", ("lock", "block", "option")), ("weigh_decision", ("lock",))):
+            given: dict[tuple[Any, ...], str] = {}
+            for row in found[table]:
+                if given.setdefault(tuple(row[name] for name in key), row["digest"]) != row["digest"]:
+                    raise LedgerError(
+                        f"the decision {row['lock'][7:15]} was measured twice in what is given: give each export alone"
+                    )
+            query = f"SELECT {', '.join(key)}, digest FROM {table} WHERE lock = :lock"
+            here = [row for lock in {of[0] for of in given} for row in self._base.rows(query, lock=lock)]
+            for row in here:
+                if given.get(tuple(row[name] for name in key), row["digest"]) != row["digest"]:
+                    left.add(str(row["lock"]))
+        return left
 
     # rows
 
@@ -258,10 +300,9 @@ class Ledger:
 
     def _whole(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
         """A row without its seal, which must not be broken."""
-        typed = all(isinstance(row[name], int if name == "block" else str) for name in TABLES[table])
-        if not typed or row.pop("seal") != seal(row):
+        if not _is_whole(table, row):
             raise self._edited(f"a row of {table} ({str(row[TABLES[table][0]])[:19]})")
-        return row
+        return {name: row[name] for name in TABLES[table]}
 
     def _made(self, kind: type[_Kind], row: dict[str, Any], name: str) -> _Kind:
         """What a row's body says, which must be what its digest says."""
@@ -276,6 +317,33 @@ class Ledger:
 
     def _edited(self, what: str) -> Edited:
         return Edited(f"{what} in {self.where} was edited")
+
+
+def _is_whole(table: str, row: Mapping[str, Any]) -> bool:
+    """Whether a row's columns are those that its seal was made of."""
+    typed = all(isinstance(row[name], int if name == "block" else str) for name in TABLES[table])
+    return typed and row["seal"] == seal({name: row[name] for name in TABLES[table]})
+
+
+def _exported(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as it was before `Ledger.export` nested what is kept as JSON.
+
+    Raises:
+        Edited: it is another one.
+    """
+    try:
+        texts = {name: _TEXTS[table][name](row[name]) for name in _TEXTS[table]}
+        made = {**{name: row[name] for name in (*TABLES[table], "seal")}, **texts}
+        whole = _is_whole(table, made)
+    except (KeyError, ValueError):
+        whole = False
+    if not whole:
+        what = f"a row of {table} ({str(row.get(TABLES[table][0]))[:19]})"
+        raise Edited(
+            f"{what} is not what `weigh ledger export` printed: it was edited, or is of another version of weigh; "
+            "export it again, with this version"
+        )
+    return made
 
 
 def _json(text: Any) -> Any:

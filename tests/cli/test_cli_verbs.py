@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -248,3 +249,26 @@ def test_a_ledger_goes_to_another_machine(weigh: Run):
     assert weigh("verify", record, "--ledger", "other.db").code == 0
     Path("all.jsonl").write_text("no row\n")
     assert "line 1 of all.jsonl is no row" in weigh("ledger", "import", "all.jsonl", "--ledger", "other.db").err
+    for damaged in (b"PAR1\xff\xfe", b"[" * 100_000):
+        Path("all.jsonl").write_bytes(damaged)
+        ran = weigh("ledger", "import", "all.jsonl", "--ledger", "other.db")
+        assert ran.code == 2 and "line 1 of all.jsonl is no row" in ran.err
+
+
+def test_a_ledger_that_was_measured_otherwise_says_what_it_leaves_out(weigh: Run):
+    weigh(*DECIDE)
+    weigh("ledger", "export", "-o", "all.jsonl")
+    weigh(*DECIDE, "--ledger", "other.db")
+    ran = weigh("ledger", "import", "all.jsonl", "--ledger", "other.db")
+    assert ran.code == 2 and "0 rows of all.jsonl are in other.db" in ran.out
+    assert "was left out: other.db has another measurement of the same question" in ran.err
+
+
+def test_what_lost_its_evidence_is_not_explained(weigh: Run):
+    weigh(*DECIDE)
+    with sqlite3.connect(".weigh/ledger.db") as connection:
+        connection.execute("DELETE FROM weigh_evidence WHERE block = 0")
+    connection.close()
+    for verb in ("explain", "report"):
+        ran = weigh(verb, "last")
+        assert ran.code == 2 and "rows of evidence that the decision" in ran.err

@@ -34,7 +34,7 @@ def command(id: str, option: str | None, ledger: str, as_json: bool) -> None:
 
     with existing(ledger) as book:
         lock, made = taken(book, id)
-        rows = book.evidence(lock.digest())
+        rows = book.judged(made)
         again = [] if option else remeasurements(book, lock, made)
     sections = of_option(lock, made, rows, option) if option else of_decision(lock, made, rows, again)
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from weigh.cli._flags import existing, ledger_flag
+from weigh.cli._flags import existing, ledger_flag, short
 
 if TYPE_CHECKING:
     from weigh.ledger import Ledger
@@ -20,7 +20,9 @@ def command() -> None:
 
 
 @command.command("export")
-@click.option("-o", "--output", metavar="FILE", help="A file, written whole or not at all.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False), metavar="FILE", help="A file, written whole or not at all."
+)
 @ledger_flag
 def export(output: str | None, ledger: str) -> None:
     """Print everything in the ledger, one JSON object a row."""
@@ -42,13 +44,21 @@ def export(output: str | None, ledger: str) -> None:
 @command.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @ledger_flag
-def import_(file: str, ledger: str) -> None:
+def import_(file: str, ledger: str) -> int:
     """Add to the ledger what `weigh ledger export` printed into FILE; what is there already stays as it is."""
-    from weigh.ledger import Ledger
+    from weigh.ledger import Ledger, public
 
     with Ledger(ledger) as book:
-        count = book.load(_rows(file))
-    click.echo(f"{count:,} rows of {file} are in {ledger}")
+        loaded = book.load(_rows(file))
+    click.echo(f"{loaded.rows:,} rows of {file} are in {public(ledger)}")
+    if loaded.left:
+        names = ", ".join(map(short, loaded.left))
+        click.echo(
+            f"weigh: what {file} holds of {names} was left out: {public(ledger)} has another measurement of the same "
+            "question; import it into a ledger of its own with --ledger other.db",
+            err=True,
+        )
+    return 2 if loaded.left else 0
 
 
 def _rows(file: str) -> Iterator[dict[str, Any]]:
@@ -56,11 +66,11 @@ def _rows(file: str) -> Iterator[dict[str, Any]]:
 
     from weigh.choice import UsageError
 
-    with Path(file).open(encoding="utf-8") as stream:
+    with Path(file).open("rb") as stream:
         for number, line in enumerate(stream, 1):
             try:
-                yield dict(json.loads(line))
-            except (ValueError, TypeError):
+                yield dict(json.loads(line.decode("utf-8")))
+            except (ValueError, TypeError, RecursionError):
                 raise UsageError(
                     f"line {number} of {file} is no row of a ledger: give what `weigh ledger export` printed"
                 ) from None

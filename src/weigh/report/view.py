@@ -75,7 +75,7 @@ def view(ledger: Ledger, digest: str, key: str = "d") -> View:
 
     Raises:
         UsageError: nothing was decided under that lock yet.
-        LedgerError: there is no such lock, or a row of it was edited.
+        LedgerError: there is no such lock, or its evidence is not all there, or a row of it was edited.
     """
     lock = ledger.lock(digest)
     whole = lock.digest()
@@ -85,7 +85,7 @@ def view(ledger: Ledger, digest: str, key: str = "d") -> View:
             f"nothing is decided under lock {whole[7:19]} yet, so there is nothing to report; "
             f"finish the run first: {command(lock, ledger.where)}"
         )
-    rows = ledger.evidence(whole)
+    rows = ledger.judged(made)
     with drawing():
         return _view(lock, made, rows, ledger.exhibits(whole), key, ledger.where, ledger.record(whole))
 
