@@ -198,6 +198,8 @@ def test_an_option_whose_file_lies_elsewhere(tmp_path: Path):
     moved.write_text(MINE.replace("0.9", "0.91"))
     with pytest.raises(UsageError, match="not here or was changed"):
         again(record, options=[str(moved)])
+    with pytest.raises(UsageError, match=r"there is no file nobody\.py: type where"):
+        again(record, options=["nobody.py"])
 
 
 def test_with_what_an_export_holds(tmp_path: Path):

@@ -180,6 +180,8 @@ def _lock(
             f"{record} decided nothing that could be measured again: {made.answer} Type `weigh decide` with a larger "
             "--budget or more data"
         )
+    if lost := next((file for file in files if not Path(file).is_file()), ""):
+        raise UsageError(f"there is no file {lost}: type where the file of an option lies: --option PATH")
     task = _task(choice, first, moved, record)
     locked = [_option(choice, option, files) for option in first.options if option.spec in names]
     places = [option.source.rpartition(":")[0] for option in locked]

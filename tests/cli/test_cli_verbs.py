@@ -241,6 +241,22 @@ def test_verify_measures_again(weigh: Run):
     assert weigh("verify", record, "--remeasure").code == 3
 
 
+def test_one_record_that_cannot_be_checked_leaves_the_others(weigh: Run):
+    weigh(*DECIDE)
+    (record,) = Path(".weigh/toy/decisions").glob("*.md")
+    ran = weigh("verify", "nobody.md", record)
+    assert (
+        ran.code == 2
+        and f"{record}: verified: " in ran.out
+        and "the record nobody.md cannot be read" in ran.err + ran.out
+    )
+    ran = weigh("verify", "nobody.md", record, "--remeasure", "--quiet", "--seed", "5")
+    assert ran.code == 2 and f"{record}: holds: " in " ".join(ran.out.split())
+    assert "the record nobody.md cannot be read" in ran.err
+    told = json.loads(weigh("verify", "nobody.md", record, "--remeasure", "--quiet", "--seed", "5", "--json").out)
+    assert [one["code"] for one in told] == [2, 0]
+
+
 def test_a_ledger_goes_to_another_machine(weigh: Run):
     weigh(*DECIDE)
     (record,) = Path(".weigh/toy/decisions").glob("*.md")

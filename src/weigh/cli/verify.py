@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -10,6 +11,7 @@ from weigh.cli._flags import json_flag, ledger_flag, print_json, short
 
 if TYPE_CHECKING:
     from weigh.remeasure import Remeasured
+    from weigh.verify import Verification
 
 EPILOG = """
 \b
@@ -20,13 +22,24 @@ Examples:
 
 Exit status: 0 the same verdict, or it holds; 3 a record or its evidence was edited; 4 evidence is missing; with
 --remeasure also 7 contradicted and 5 not settled; 2 what was asked cannot work. Of several records the worst one's:
-3, 4, 7, 5, 0.
+3, 4, 7, 2, 5, 0; one that cannot be checked does not keep the others from it.
 
 On another machine --remeasure needs the record, its ledger (a copy of the file, the database's URL, or what `weigh
 ledger export` gave, read by `weigh ledger import`), the files that the task names and those of options from outside.
 The same command goes on where it stopped on that day; --seed goes on with that of another day.
 """
-_WORST = (3, 4, 7, 5, 0)
+_WORST = (3, 4, 7, 2, 5, 0)
+_T = TypeVar("_T")
+
+
+class _Refused(NamedTuple):
+    """Why one of several records could not be checked."""
+
+    text: str
+    code: int = 2
+
+    def model_dump(self, mode: str) -> dict[str, Any]:
+        return {"code": self.code, "text": self.text}
 
 
 @click.command("verify", short_help=__doc__, epilog=EPILOG)
@@ -60,20 +73,39 @@ def command(
         _only_with_remeasure(seed=seed, task=task, option=option, budget=budget)
         return _verify(records, ledger, as_json)
     asked = {"seed": seed, "task": _moved(task), "options": option, "budget": budget or ""}
-    found = {record: _measure(record, ledger, quiet, asked) for record in records}
+    found = _each(records, lambda record: _measure(record, ledger, quiet, asked))
     if as_json:
         each = [{"record": record, **one.model_dump(mode="json")} for record, one in found.items()]
         print_json(each[0] if len(each) == 1 else each)
     else:
         for record, one in found.items():
-            _show(one, ledger, f"{record}: " if len(found) > 1 else "")
+            if isinstance(one, _Refused):
+                click.echo(f"weigh: {one.text}", err=True)
+            else:
+                _show(one, ledger, f"{record}: " if len(found) > 1 else "")
     return min((one.code for one in found.values()), key=_WORST.index)
+
+
+def _each(records: tuple[str, ...], check: Callable[[str], _T]) -> dict[str, _T | _Refused]:
+    """What is found of each record; where there are several, one that cannot be checked leaves the others."""
+    from weigh.choice import Halted, UsageError
+    from weigh.data.error import DataError
+
+    found: dict[str, _T | _Refused] = {}
+    for record in records:
+        try:
+            found[record] = check(record)
+        except (UsageError, DataError) as error:
+            if isinstance(error, Halted) or len(records) == 1:
+                raise
+            found[record] = _Refused(str(error))
+    return found
 
 
 def _verify(records: tuple[str, ...], ledger: str, as_json: bool) -> int:
     from weigh.verify import verify
 
-    found = {record: verify(record, ledger) for record in records}
+    found: dict[str, Verification | _Refused] = _each(records, lambda record: verify(record, ledger))
     if as_json:
         each = [{"record": record, "code": one.code, "text": one.text} for record, one in found.items()]
         print_json(each[0] if len(each) == 1 else each)

@@ -61,7 +61,7 @@ class RayEngine(Engine):
     ) -> None:
         if workers is not None and workers < 1:
             raise UsageError(
-                f"{workers} workers measure nothing: give at least 1, or None for one a CPU of the cluster"
+                f"{workers} workers measure nothing: give at least 1, or leave workers out for one a CPU of the cluster"
             )
         self.address = address or os.environ.get("RAY_ADDRESS", "")
         self.limits, self.threads, self._own = limits or Limits(), threads, limits is not None
