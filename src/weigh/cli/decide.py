@@ -51,7 +51,11 @@ The same command again goes on where it stopped, or prints the decision that it 
 @click.option("--epsilon", type=float, help="Differences in the objective up to this do not matter.")
 @click.option("--alpha", type=float, help="Probability of a wrong verdict, at most.  [default: 0.05]")
 @click.option("--seed", type=int, help="Of every random choice.  [default: 0]")
-@click.option("--budget", metavar="N|TIME", help="Stop after so many blocks (200) or so much measuring (90s, 5m).")
+@click.option(
+    "--budget",
+    metavar="N|N%|TIME",
+    help="Stop after so many blocks (200), a share of all measurements (10%) or so much measuring (90s, 5m).",
+)
 @click.option(
     "--limit",
     "limits",

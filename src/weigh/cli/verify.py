@@ -50,7 +50,11 @@ class _Refused(NamedTuple):
 @click.option("--seed", type=click.IntRange(0), help="Of the new blocks; drawn from record and day if not given.")
 @click.option("--task", multiple=True, metavar="FIELD=PATH", help="Where a file of the task lies here; again for more.")
 @click.option("--option", multiple=True, metavar="FILE", help="Where the file of an option lies here; again for more.")
-@click.option("--budget", metavar="N|TIME", help="Stop after so many new blocks (200) or so much measuring (90s, 5m).")
+@click.option(
+    "--budget",
+    metavar="N|N%|TIME",
+    help="Stop after so many new blocks (200), a share of all new measurements (10%) or so much measuring (90s, 5m).",
+)
 @ledger_flag
 @json_flag
 @click.option("--quiet", is_flag=True, help="No progress.")
