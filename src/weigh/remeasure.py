@@ -71,8 +71,8 @@ def remeasure(
         seed: of the new blocks; drawn from the record's lock and the day when None.
         task: fields of the task whose files lie elsewhere on this machine: name -> path.
         options: files of options from outside that lie elsewhere on this machine.
-        budget: blocks (``200``), a share of all measurements (``10%``) or time (``90s``) after which to stop; all blocks
-            of the task when empty.
+        budget: blocks (``200``), a share of all measurements (``10%``) or time (``90s``) after which to stop; all of
+            the task's blocks when empty.
         engine: where trials run; local processes by default.
         watch: called with each `weigh.flow.Event`.
 
