@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, final
 
@@ -83,8 +83,6 @@ class Series(abc.ABC):
         if self.known():
             return self.estimate()
         inside, outside = self.estimate(), self._range()[side]
-        if not math.isfinite(outside):
-            outside = self._farthest(side)
         if self.evidence(outside, side, accounts) < enough:
             return self._range()[side]
         for _ in range(_BISECTIONS):
@@ -144,9 +142,6 @@ class Series(abc.ABC):
 
     @abc.abstractmethod
     def _range(self) -> tuple[float, float]: ...
-
-    @abc.abstractmethod
-    def _farthest(self, side: int) -> float: ...
 
     @abc.abstractmethod
     def _assumption(self) -> str: ...
@@ -210,9 +205,6 @@ class MeanSeries(Series):
     def _range(self) -> tuple[float, float]:
         return self._low, self._high
 
-    def _farthest(self, side: int) -> float:
-        return self._range()[side]
-
     def _assumption(self) -> str:
         bounds = f"values lie in [{self._low:g}, {self._high:g}]"
         if self._population is not None:
@@ -239,6 +231,18 @@ class QuantileSeries(Series):
 
     def estimate(self) -> float:
         return order_statistic(self._values, self._q)
+
+    def end(self, side: int, accounts: Sequence[Account], enough: float) -> float:
+        """One of the values: the last one up to which the evidence excludes all bounds, seen from that side."""
+        beyond, ordered = (-math.inf if side == 0 else math.inf), np.sort(self._values)
+        if side == 1:
+            ordered = ordered[::-1]
+
+        def within(place: int) -> bool:
+            return self.evidence(math.nextafter(float(ordered[place]), beyond), side, accounts) < enough
+
+        excluded = bisect_left(range(ordered.size), True, key=within)
+        return float(ordered[excluded - 1]) if excluded else self._range()[side]
 
     def open(self, bound: float, side: int, weight: float) -> Account:
         return Account(weight, self._values.size, tuned(self._tally(bound, 0, side), 1.0 - self._q, side))
@@ -269,10 +273,6 @@ class QuantileSeries(Series):
 
     def _range(self) -> tuple[float, float]:
         return (0.0 if self._positive else -math.inf), math.inf
-
-    def _farthest(self, side: int) -> float:
-        value = float(self._values.min() if side == 0 else self._values.max())
-        return math.nextafter(value, -math.inf if side == 0 else math.inf)
 
     def _assumption(self) -> str:
         return f"the {self._what} does not change while it is measured; rounds may resemble their neighbours"
