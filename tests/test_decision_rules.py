@@ -365,3 +365,13 @@ def test_exact_chance_that_a_count_ever_reaches_the_critical_one(q: float) -> No
         rejected += alive[critical:].sum()
         alive[critical:] = 0.0
     assert 0.1 * alpha < rejected <= alpha
+
+
+@pytest.mark.parametrize("objective", ["size", "accuracy"])
+def test_the_rule_in_the_docs_plays(objective: str, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text()
+    mine = tmp_path / "mine.py"
+    mine.write_text(text.split("```python\n")[1].split("```")[0])
+    outcomes = [of for _, of in run(family(objective), jobs(family(objective), {str(mine): 3}), 1, tmp_path / "log")]
+    assert len(outcomes) == len(SETTINGS) and not any(one.error for of in outcomes for one in of)
+    assert any(one.certified for of in outcomes for one in of)
