@@ -45,8 +45,11 @@ class Kept:
         return self.folder / Path(rule).stem / family.name / f"{setting}-{digest[:16]}.json"
 
     def load(self, path: Path) -> list[Outcome]:
-        """What is there, in order of seeds."""
-        return [Outcome(**row) for row in json.loads(path.read_text())] if path.exists() else []
+        """What is there, in order of seeds; what is damaged is played again."""
+        try:
+            return [Outcome(**row) for row in json.loads(path.read_text())] if path.exists() else []
+        except (ValueError, TypeError):
+            return []
 
     def save(self, path: Path, outcomes: Sequence[Outcome]) -> None:
         """Write all of them at once, or nothing."""

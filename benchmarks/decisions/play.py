@@ -156,7 +156,9 @@ class Question:
             shipped = rule(self.asked, meter, seed)
             if shipped.option not in self.table.places:
                 raise ValueError(f"shipped {shipped.option!r}, which is none of the options")
-        except Exception as raised:
+            if not all(isinstance(value, float | int) for value in dict(shipped.reported).values()):
+                raise ValueError(f"reported {shipped.reported!r}, where numbers by gauge are asked for")
+        except (Exception, SystemExit) as raised:
             shipped, error = Shipped(self.asked.baseline, False), f"{type(raised).__name__}: {raised}"
         return self._score(shipped, meter.used, time.process_time() - start, error)
 

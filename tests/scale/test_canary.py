@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,3 +81,52 @@ def test_what_cannot_be_held_live_is_refused() -> None:
         Canary([P95], [Limit("p95", "<=", 1.1, "ratio")], 0.05)
     with pytest.raises(ValueError, match="same limits"):
         Canary([ERRORS], [MORE], 0.05).merge(Canary([ERRORS], [MORE], 0.1))
+    with pytest.raises(ValueError, match="same limits"):
+        Canary([ERRORS], [MORE], 0.05).merge(Canary([Gauge("errors", "mean", "lower", high=10.0)], [MORE], 0.05))
+    with pytest.raises(ValueError, match="promoted unseen"):
+        Canary([ERRORS], [], 0.05)
+    with pytest.raises(ValueError, match="alpha = 0 is no error rate"):
+        Canary([ERRORS], [MORE], 0)
+
+
+@pytest.mark.parametrize("arm, values, why", [
+    ("canary", {"errors": 17.0}, r"errors = 17.0 is not a finite number in \[0, 1\]"),
+    ("canary", {"errors": 0.0, "p95": float("nan")}, "p95 = nan is not a finite number"),
+    ("Control", {"errors": 0.0}, "there is no arm 'Control'"),
+])  # fmt: skip
+def test_an_observation_that_is_none_is_refused_whole(arm: Any, values: dict[str, float], why: str) -> None:
+    canary = Canary([ERRORS, P95], [MORE, SLO], 0.05)
+    before = canary.state()
+    with pytest.raises(ValueError, match=why):
+        canary.add(arm, values)
+    assert canary.state() == before
+
+
+def edited(state: Any, *path: Any, to: Any) -> Any:
+    copy = json.loads(json.dumps(state))
+    *way, last = path
+    place = copy
+    for key in way:
+        place = place[key]
+    place[last] = to
+    return copy
+
+
+def test_a_state_that_was_edited_or_is_of_other_limits_is_refused_and_changes_nothing() -> None:
+    canary, other = Canary([ERRORS, P95], [MORE, SLO], 0.05), Canary([ERRORS], [MORE], 0.05)
+    for _ in range(50):
+        canary.add("canary", {"errors": 0.0, "p95": 0.1})
+    state = canary.state()
+    states = [
+        {},
+        other.state(),
+        edited(state, "watches", to=[]),
+        edited(state, "met", to=[7]),
+        edited(state, "watches", 0, "tally", to={}),
+        edited(state, "watches", 0, "tally", "n", to=-5),
+        edited(state, "watches", 0, "counts", to=[1]),
+    ]
+    for one in states:
+        with pytest.raises(ValueError, match="the state cannot be restored"):
+            canary.restore(one)
+        assert canary.state() == state

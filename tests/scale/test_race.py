@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -182,3 +185,39 @@ def test_one_track_serves_both_directions() -> None:
 
 def _how(gauge: str) -> Relative:
     return "ratio" if gauge == "time" else "difference"
+
+
+@pytest.mark.parametrize("changes, why", [
+    ({"options": ()}, "options are none"),
+    ({"options": ("a", "b", "a")}, "each once"),
+    ({"baseline": "z", "limits": (Limit("quality", ">=", -0.1, "difference"),)}, "the baseline 'z' is no option"),
+    ({"limits": (Limit("speed", ">=", 0.1),)}, "there is no gauge 'speed': there are quality"),
+    ({"limits": (Limit("quality", ">=", math.nan),)}, "bounds nothing"),
+    ({"objective": "speed"}, "there is no gauge 'speed'"),
+    ({"alpha": 1.0}, "alpha = 1.0 is no error rate"),
+    ({"epsilon": -1.0}, "epsilon = -1.0"),
+])  # fmt: skip
+def test_what_cannot_be_judged_is_refused(changes: dict[str, Any], why: str) -> None:
+    asked: dict[str, Any] = {
+        "options": ("a", "b"), "baseline": "a", "gauges": [Gauge("quality", "mean", "higher")], "limits": (),
+        "objective": "quality", "alpha": 0.05, "epsilon": 0.0,
+    }  # fmt: skip
+    Race(**asked)
+    with pytest.raises(ValueError, match=why):
+        Race(**(asked | changes))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 7.0, -0.5])
+def test_values_outside_a_range_are_named(value: float) -> None:
+    race = Race(("a", "b"), "a", [Gauge("quality", "mean", "higher")], (), "quality", 0.05, 0.0)
+    race.add(0, {"a": {"quality": [0.5, 0.5]}, "b": {"quality": [0.5, value]}})
+    with pytest.raises(ValueError, match=r"values\[1\] = .* is not a finite number in \[0, 1\]"):
+        race.level("b", "quality")
+
+
+def test_a_block_counts_once() -> None:
+    race = Race(("a", "b"), "a", [Gauge("quality", "mean", "higher")], (), "quality", 0.05, 0.0)
+    race.add(3, {"a": {"quality": [0.5]}})
+    with pytest.raises(ValueError, match="a has values up to block 3"):
+        race.add(3, {"b": {"quality": [0.5]}, "a": {"quality": [0.5]}})
+    assert not race.runners["b"].blocks

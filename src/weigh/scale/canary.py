@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 
 from weigh.scale.bets import Tally, mixed
 from weigh.scale.dependence import RunningInflation
-from weigh.scale.gauge import Gauge, Limit
+from weigh.scale.gauge import Gauge, Limit, checked
 from weigh.scale.interval import Interval
 from weigh.scale.series import MeanSeries
 
@@ -42,6 +42,21 @@ class _Watch:
     def ends(self) -> tuple[float, float]:
         """Least and greatest of what the limit bounds."""
         return self.gauge.ends(bool(self.limit.relative))
+
+    def checked(self, value: float) -> float:
+        """A value that may be taken: a finite number, of a mean within its range.
+
+        Raises:
+            ValueError: it is none.
+        """
+        number, gauge = float(value), self.gauge
+        if not math.isfinite(number) or (gauge.kind == "mean" and not gauge.low <= number <= gauge.high):
+            where = f" in [{gauge.low:g}, {gauge.high:g}]" if gauge.kind == "mean" else ""
+            raise ValueError(
+                f"{gauge.name} = {value} is not a finite number{where}; leave the observation out, or state bounds "
+                "that hold for every value"
+            )
+        return number
 
     def add(self, arm: Arm, value: float) -> None:
         """Take one value; of a difference, when both arms have some, the difference of their means since the last."""
@@ -96,7 +111,7 @@ class Canary:
         alpha: the error rate of each of the two verdicts.
 
     Raises:
-        ValueError: a limit that a live canary cannot hold, with what to state instead.
+        ValueError: no limit, one that a live canary cannot hold, or an alpha out of (0, 1), with what to state instead.
 
     >>> canary = Canary([Gauge("errors", "mean", "lower")], [Limit("errors", "<=", 0.1, "difference")], alpha=0.05)
     >>> for request in range(400):
@@ -107,6 +122,9 @@ class Canary:
     """
 
     def __init__(self, gauges: Sequence[Gauge], limits: Sequence[Limit], alpha: float) -> None:
+        checked(gauges, limits, alpha)
+        if not limits:
+            raise ValueError("a canary without a limit would be promoted unseen: state at least one")
         by_name = {gauge.name: gauge for gauge in gauges}
         self.limits, self.alpha = tuple(limits), alpha
         self._watches = {limit: _Watch(limit, _bounded(by_name[limit.gauge], limit)) for limit in limits}
@@ -114,10 +132,20 @@ class Canary:
         self._broken: set[Limit] = set()
 
     def add(self, arm: Arm, values: Mapping[str, float]) -> None:
-        """One observation of one arm: the value of each gauge that it has."""
-        for limit, watch in self._watches.items():
-            if limit.gauge in values:
-                watch.add(arm, float(values[limit.gauge]))
+        """One observation of one arm: the value of each gauge that it has.
+
+        Raises:
+            ValueError: there is no such arm, or a value is no finite number in its gauge's range; nothing is taken.
+        """
+        if arm not in ("canary", "control"):
+            raise ValueError(f"there is no arm {arm!r}: give 'canary' or 'control'")
+        taken = [
+            (watch, watch.checked(values[limit.gauge]))
+            for limit, watch in self._watches.items()
+            if limit.gauge in values
+        ]
+        for watch, value in taken:
+            watch.add(arm, value)
 
     def judge(self) -> State:
         """Promote when every limit is certified as met, roll back when one is certified as broken."""
@@ -150,10 +178,10 @@ class Canary:
         """Add what another worker's canary saw.
 
         Raises:
-            ValueError: it holds other limits, or another alpha.
+            ValueError: it holds other gauges, other limits or another alpha.
         """
-        if (other.limits, other.alpha) != (self.limits, self.alpha):
-            raise ValueError("two canaries are joined only if they hold the same limits at the same alpha")
+        if other._settings() != self._settings():
+            raise ValueError("two canaries are joined only if they hold the same limits of the same gauges and alpha")
         for limit, mine in self._watches.items():
             theirs = other._watches[limit]
             mine.tally.merge(theirs.tally)
@@ -167,20 +195,48 @@ class Canary:
         """All that it knows, as JSON has it; `restore` takes it."""
         places = {limit: place for place, limit in enumerate(self.limits)}
         return {
+            "settings": self._settings(),
             "watches": [self._watches[limit].state() for limit in self.limits],
             "met": sorted(places[limit] for limit in self._met),
             "broken": sorted(places[limit] for limit in self._broken),
         }
 
     def restore(self, state: Mapping[str, Any]) -> Self:
-        """Know what was known when `state` was taken, and no more."""
+        """Know what was known when `state` was taken, and no more.
+
+        Raises:
+            ValueError: it is no state, or that of a canary with other gauges, other limits or another alpha.
+        """
+        try:
+            if list(state["settings"]) != self._settings():
+                raise ValueError("its gauges, limits or alpha are others")
+            fresh = type(self)([watch.gauge for watch in self._watches.values()], self.limits, self.alpha)
+            fresh._take(state)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"the state cannot be restored ({type(error).__name__}: {error}): give what `state` of a canary with "
+                "the same gauges, limits and alpha gave"
+            ) from None
+        self._watches, self._met, self._broken = fresh._watches, fresh._met, fresh._broken
+        return self
+
+    def _settings(self) -> list[Any]:
+        """What two canaries must have in common, as JSON has it."""
+        return [self.alpha, *([asdict(watch.gauge), asdict(limit)] for limit, watch in self._watches.items())]
+
+    def _take(self, state: Mapping[str, Any]) -> None:
+        if len(state["watches"]) != len(self.limits):
+            raise ValueError(f"{len(state['watches'])} of {len(self.limits)} limits")
         for limit, kept in zip(self.limits, state["watches"]):
             watch = self._watches[limit]
             watch.tally, watch.inflation = Tally.of(kept["tally"]), RunningInflation.of(kept["inflation"])
-            watch.sums, watch.counts = list(kept["sums"]), list(kept["counts"])
-        self._met = {self.limits[place] for place in state["met"]}
-        self._broken = {self.limits[place] for place in state["broken"]}
-        return self
+            watch.sums, watch.counts = [float(one) for one in kept["sums"]], [int(one) for one in kept["counts"]]
+            if len(watch.sums) != 2 or len(watch.counts) != 2 or min(watch.tally.n, *watch.counts) < 0:
+                raise ValueError(f"what is kept of {limit.gauge}")
+        self._met, self._broken = (
+            {self.limits[range(len(self.limits))[place]] for place in state[name] if place >= 0}
+            for name in ("met", "broken")
+        )
 
 
 def _bounded(gauge: Gauge, limit: Limit) -> Gauge:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,3 +66,43 @@ class Limit:
 
     def broken(self, interval: Interval) -> bool:
         return interval.low > self.bound if self.op == "<=" else interval.high < self.bound
+
+
+def checked(
+    gauges: Many[Gauge],
+    limits: Many[Limit],
+    alpha: float,
+    options: tuple[Many[str], str] | None = None,
+    objective: tuple[str, float] | None = None,
+) -> None:
+    """Raises ValueError where nothing can be judged so; the message says what to state instead.
+
+    Args:
+        gauges: the measures.
+        limits: the constraints.
+        alpha: the error rate.
+        options: names, and the baseline.
+        objective: its gauge, and the differences in it that do not matter.
+    """
+    if not 0.0 < alpha < 1.0:
+        raise ValueError(f"alpha = {alpha} is no error rate: state one between 0 and 1, such as 0.05")
+    names = [gauge.name for gauge in gauges]
+    for name in (*(limit.gauge for limit in limits), *(objective or ())[:1]):
+        if name not in names:
+            raise ValueError(f"there is no gauge {name!r}: there are {', '.join(names)}")
+    for limit in limits:
+        if limit.op not in ("<=", ">=") or not math.isfinite(limit.bound):
+            raise ValueError(
+                f"{limit.gauge} {limit.op} {limit.bound} bounds nothing: state <= or >= and a finite number"
+            )
+    if objective and not 0.0 <= objective[1] < math.inf:
+        raise ValueError(f"epsilon = {objective[1]} is no size of difference: state a number from 0 on")
+    if options:
+        _among(*options, any(limit.relative for limit in limits))
+
+
+def _among(options: Many[str], baseline: str, relative: bool) -> None:
+    if not options or len(set(options)) < len(options):
+        raise ValueError(f"options are {', '.join(options) or 'none'}: state at least one, and each once")
+    if relative and baseline not in options:
+        raise ValueError(f"the baseline {baseline!r} is no option: there are {', '.join(options)}")

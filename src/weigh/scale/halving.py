@@ -27,7 +27,7 @@ from typing import final
 
 from numpy.typing import ArrayLike
 
-from weigh.scale.gauge import Gauge, Limit
+from weigh.scale.gauge import Gauge, Limit, checked
 from weigh.scale.interval import Interval
 from weigh.scale.race import Race, Runner
 
@@ -41,12 +41,19 @@ class Rung:
         label: what it stands for, such as "9 epochs".
         slack: by how much an option must be worse, in the objective, to be dropped (relative for times and quantiles).
         keep: at most so many options go on; None for all that are not certified to be worse.
+
+    Raises:
+        ValueError: there is no block, none is kept, or the slack is no size of difference.
     """
 
     blocks: int
     label: str = ""
     slack: float = 0.0
     keep: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.blocks < 1 or not 0.0 <= self.slack < math.inf or (self.keep is not None and self.keep < 1):
+            raise ValueError(f"{self} cannot be raced on: state blocks and what to keep from 1 on, a slack from 0 on")
 
 
 class _Early(Race):
@@ -94,6 +101,7 @@ class Halving:
         blocks: int | None = None,
         room: int | None = None,
     ) -> None:
+        checked(gauges, limits, alpha, (tuple(options), baseline), (objective, epsilon))
         self.baseline, self.limits, self.alpha, self.epsilon = baseline, tuple(limits), alpha, epsilon
         self.gauges = {gauge.name: gauge for gauge in gauges}
         self.objective = self.gauges[objective]

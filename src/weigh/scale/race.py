@@ -22,7 +22,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from weigh.scale.gauge import Gauge, Limit
+from weigh.scale.gauge import Gauge, Limit, checked
 from weigh.scale.interval import Interval
 from weigh.scale.plan import Plan
 from weigh.scale.risk import Claim, Purse, Shares, clipped
@@ -73,6 +73,9 @@ class Race:
         blocks: how many blocks there are; None for no end.
         room: how many measurements (options x blocks) may be made in all; None for no limit. What cannot be settled
             within blocks and room is not measured further.
+
+    Raises:
+        ValueError: nothing can be judged so; the message says what to state instead.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Race:
         blocks: int | None = None,
         room: int | None = None,
     ) -> None:
+        checked(gauges, limits, alpha, (tuple(options), baseline), (objective, epsilon))
         self.runners = {name: Runner() for name in options}
         self.baseline = baseline
         self.gauges = {gauge.name: gauge for gauge in gauges}
@@ -116,7 +120,14 @@ class Race:
     # what happened
 
     def add(self, block: int, measured: Mapping[str, Mapping[str, ArrayLike]]) -> None:
-        """One block's values, by option and gauge (an exact gauge gives one number)."""
+        """One block's values, by option and gauge (an exact gauge gives one number).
+
+        Raises:
+            ValueError: an option was measured on this block, or on a later one, before; nothing is taken.
+        """
+        for option in measured:
+            if (blocks := self.runners[option].blocks) and block <= blocks[-1]:
+                raise ValueError(f"{option} has values up to block {blocks[-1]}, block {block} among them or missed")
         self.measurements += len(measured)
         for option, values in measured.items():
             runner = self.runners[option]

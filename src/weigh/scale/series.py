@@ -12,9 +12,9 @@ import numpy as np
 
 from weigh.scale.bets import COUNT, PRIOR, Array, Drawn, Tally, gap, mixed, tuned
 from weigh.scale.dependence import inflation
-from weigh.scale.interval import Interval
+from weigh.scale.interval import Interval, checked_values
 
-_BISECTIONS = 40
+_BISECTIONS = 26
 _LOOKS = sorted({0, *(int(1.1**k) for k in range(200))})
 """Numbers of values at which correlation is estimated anew."""
 _CHUNK = 4096
@@ -194,6 +194,8 @@ class MeanSeries(Series):
         return (bound - self._low) / (self._high - self._low)
 
     def _take(self, values: Array) -> None:
+        if not (self._low <= values.min() and values.max() <= self._high):
+            checked_values(values, self._low, self._high)
         self.tally.update((values - self._low) / (self._high - self._low))
 
     def _logs(self, bound: float, mark: Any, side: int) -> Array:
@@ -259,6 +261,8 @@ class QuantileSeries(Series):
         return tally
 
     def _take(self, values: Array) -> None:
+        if np.isnan(values.min()):
+            checked_values(values, -math.inf, math.inf)
         self._values = np.concatenate([self._values, values])
 
     def _logs(self, bound: float, mark: Any, side: int) -> Array:
