@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from weigh.decision import Lock, Verdict
 from weigh.ruling import Ruling, blocks_left
 from weigh.scale.figures import ends, with_unit
+from weigh.scale.halving import Contest
 from weigh.scale.interval import Interval
-from weigh.scale.race import Race
 
 _SAID = {"": "it is", "difference": "its difference from the baseline is", "ratio": "its ratio to the baseline is"}
 
 
-def answer(lock: Lock, race: Race, ruling: Ruling, more: int | None) -> str:
+def answer(lock: Lock, race: Contest, ruling: Ruling, more: int | None) -> str:
     """The answer in plain words, and how sure it is."""
     if ruling.verdict == "none":
         return _nothing(lock, race)
@@ -34,7 +34,7 @@ def answer(lock: Lock, race: Race, ruling: Ruling, more: int | None) -> str:
     return f"Not enough evidence for the best: {ruling.chosen} {lead}, but {rest} may be better.{settle}"
 
 
-def _chosen(lock: Lock, race: Race, ruling: Ruling) -> str:
+def _chosen(lock: Lock, race: Contest, ruling: Ruling) -> str:
     chosen = ruling.chosen
     what = f"Keep {chosen}, the baseline" if chosen == lock.baseline else f"Choose {chosen}"
     rivals = {name: runner for name, runner in race.runners.items() if name != chosen}
@@ -52,13 +52,13 @@ def _where(lock: Lock) -> str:
     return f" on these {lock.blocks.population:,} rows" if lock.blocks.population and bounded else ""
 
 
-def risk(lock: Lock, race: Race, ruling: Ruling) -> str:
+def risk(lock: Lock, race: Contest, ruling: Ruling) -> str:
     """The error rate, with 'about' where a bound that decides is asymptotic."""
     about = not all(interval.exact for interval in _deciding(race, ruling))
     return f"{'about ' if about else ''}{100 * lock.alpha:.3g}%"
 
 
-def _deciding(race: Race, ruling: Ruling) -> Iterator[Interval]:
+def _deciding(race: Contest, ruling: Ruling) -> Iterator[Interval]:
     """The bounds that a verdict rests on: of limits, and of the lead over every other option."""
     taken = {*ruling.tied, *([ruling.chosen] if ruling.chosen else race.live())}
     for name in sorted(taken):
@@ -67,7 +67,7 @@ def _deciding(race: Race, ruling: Ruling) -> Iterator[Interval]:
         yield from (race.advantage(name, other) for other in others if race.runners[name].blocks)
 
 
-def _settle(lock: Lock, race: Race, more: int | None) -> str:
+def _settle(lock: Lock, race: Contest, more: int | None) -> str:
     """How many more blocks it would take, and whether the task has them."""
     left = blocks_left(lock, race)
     if more is None:
@@ -78,7 +78,7 @@ def _settle(lock: Lock, race: Race, more: int | None) -> str:
     return f" About {more:,} more blocks would settle it; {have}."
 
 
-def _tie(lock: Lock, race: Race, ruling: Ruling) -> str:
+def _tie(lock: Lock, race: Contest, ruling: Ruling) -> str:
     chosen, tied = ruling.chosen, ruling.tied
     names = ", ".join([str(chosen), *(name for name in tied if name != chosen)])
     if race.equivalent(tied):
@@ -89,7 +89,7 @@ def _tie(lock: Lock, race: Race, ruling: Ruling) -> str:
     return f"Tie: {names} {what}, wrong at most {risk(lock, race, ruling)} of the time; take {chosen}, {_pick(lock)}."
 
 
-def granted(race: Race) -> str:
+def granted(race: Contest) -> str:
     """What an answer over training rungs takes for granted, and whom its error rate leaves out; else nothing."""
     left = [name for name, runner in race.runners.items() if runner.state == "dominated" and runner.reason]
     capped = [name for name in left if not race.runners[name].by]
@@ -107,7 +107,7 @@ def _pick(lock: Lock) -> str:
     return f"the cheapest of them by {lock.cost}" if lock.cost != lock.objective else "the best of them so far"
 
 
-def _nothing(lock: Lock, race: Race) -> str:
+def _nothing(lock: Lock, race: Contest) -> str:
     """Why no option is left: which constraint, and by how much."""
     failed = [name for name, runner in race.runners.items() if runner.state == "failed"]
     if len(failed) == len(race.runners):
@@ -126,7 +126,7 @@ def _nothing(lock: Lock, race: Race) -> str:
     return f"No option meets every constraint: {'; '.join(closest)}; loosen it, or add an option."
 
 
-def why(lock: Lock, race: Race, name: str, ruling: Ruling) -> str:
+def why(lock: Lock, race: Contest, name: str, ruling: Ruling) -> str:
     """Why an option was chosen, or was not."""
     runner = race.runners[name]
     if runner.state == "failed":
@@ -161,7 +161,7 @@ def _why_chosen(lock: Lock, verdict: Verdict) -> str:
     return "meets every constraint, and no other that may meet them is better" if lock.constraints else "the best"
 
 
-def _gain(lock: Lock, race: Race, name: str, rival: str) -> str:
+def _gain(lock: Lock, race: Contest, name: str, rival: str) -> str:
     gain = race.advantage(name, rival)
     if race.objective.compared_by_ratio:
         return ends(gain.estimate, gain.low, gain.high, percent=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from weigh.decision import Check, Confirmation, Estimate, Lock, by_block
 from weigh.evidence import Evidence
-from weigh.scale.race import Race
+from weigh.scale.halving import Contest
 
 
 def confirm(lock: Lock, rows: Sequence[Evidence], chosen: str | None, tied: Sequence[str]) -> Confirmation:
@@ -30,7 +30,7 @@ def confirm(lock: Lock, rows: Sequence[Evidence], chosen: str | None, tied: Sequ
     return Confirmation(status=status, text=text, blocks=blocks, measured=measured, checks=checks)
 
 
-def _fresh_race(lock: Lock, fresh: Sequence[Evidence]) -> tuple[Race, list[str]]:
+def _fresh_race(lock: Lock, fresh: Sequence[Evidence]) -> tuple[Contest, list[str]]:
     """A race over the fresh blocks, and the options that were measured on them."""
     measured = [row for row in fresh if row.status == "measured"]
     names = sorted({row.option for row in measured})
@@ -41,7 +41,7 @@ def _fresh_race(lock: Lock, fresh: Sequence[Evidence]) -> tuple[Race, list[str]]
 
 
 def _confirmation_text(
-    race: Race, chosen: str, checks: Sequence[Check], rivals: Sequence[str], tied: Sequence[str]
+    race: Contest, chosen: str, checks: Sequence[Check], rivals: Sequence[str], tied: Sequence[str]
 ) -> tuple[str, str]:
     """Confirmed is only what the fresh blocks certify by themselves."""
     for check in checks:

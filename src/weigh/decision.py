@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any, Literal, Self, TypeAlias, cast, get_args
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from weigh.evidence import Evidence
 from weigh.limits import Limits
 from weigh.scale.figures import ends
 from weigh.scale.gauge import Gauge
-from weigh.scale.halving import Halving, Rung
+from weigh.scale.halving import Contest, Halving, Rung
 from weigh.scale.interval import Interval
 from weigh.scale.race import Race
 
@@ -104,7 +104,7 @@ class Lock(Frozen):
         """The measure of that name."""
         return next(measure for measure in self.measures if measure.name == name)
 
-    def race(self, options: Sequence[str] | None = None, fresh: bool = False) -> Race:
+    def race(self, options: Sequence[str] | None = None, fresh: bool = False) -> Contest:
         """An empty race over the locked options; with `fresh` one over the fresh blocks, which is looked at once.
 
         The fresh rows of a finite set are not a random part of it once the race has chosen on the others: they speak
@@ -126,10 +126,10 @@ class Lock(Frozen):
             room=None if fresh or share is None else math.ceil(share * len(names) * self.blocks.race),
         )
 
-    def _halving(self, names: Sequence[str]) -> Race:
+    def _halving(self, names: Sequence[str]) -> Halving:
         """The same over training rungs, which is asked as a race is."""
         share = self.budget.share
-        made = Halving(
+        return Halving(
             names,
             self.baseline,
             [self._gauge(measure, False) for measure in self.measures],
@@ -141,7 +141,6 @@ class Lock(Frozen):
             blocks=self.budget.blocks,
             room=None if share is None else math.ceil(share * len(names) * self.blocks.race),
         )
-        return cast(Race, made)
 
     def _gauge(self, of: Measure, fresh: bool) -> Gauge:
         population = self.blocks.population if of.finite and not fresh else None
@@ -181,7 +180,7 @@ class Check(Frozen):
     more_blocks: int | None = Field(None, description="about how many more blocks would tell")
 
     @classmethod
-    def of(cls, race: Race, name: str, constraint: Constraint) -> Self:
+    def of(cls, race: Contest, name: str, constraint: Constraint) -> Self:
         """How one option stands to one constraint in a race."""
         limit = constraint.limit()
         interval = race.limit_interval(name, limit)
@@ -289,7 +288,7 @@ def judge(lock: Lock, evidence: Iterable[Evidence]) -> Decision:
     return conclude(lock, race, rows)
 
 
-def replay(lock: Lock, rows: Sequence[Evidence]) -> Race:
+def replay(lock: Lock, rows: Sequence[Evidence]) -> Contest:
     """Run the race again over recorded evidence of the race blocks."""
     race = lock.race()
     for block, group in by_block(rows).items():
@@ -298,7 +297,7 @@ def replay(lock: Lock, rows: Sequence[Evidence]) -> Race:
     return race
 
 
-def feed(race: Race, block: int, rows: Iterable[Evidence]) -> None:
+def feed(race: Contest, block: int, rows: Iterable[Evidence]) -> None:
     """Give one block's evidence to a race, and judge."""
     measured: dict[str, Mapping[str, Any]] = {}
     for row in rows:

@@ -20,7 +20,7 @@ from weigh.printable import printable
 from weigh.question import Question as Question
 from weigh.question import ask, budget_of, files_in, options_of, refused
 from weigh.question import make_task as make_task
-from weigh.scale.race import Race
+from weigh.scale.halving import Contest
 from weigh.verdict import finalists
 
 
@@ -30,7 +30,7 @@ class Event:
 
     kind: Literal["locked", "block", "dropped", "back", "fresh", "done"]
     lock: Lock
-    race: Race
+    race: Contest
     block: int = 0
     option: str = ""
     resumed: bool = False
@@ -180,7 +180,7 @@ def _exhibits(locked: Lock, runner: Engine) -> list[Exhibit]:
         return [Table(title="No further tables and curves", columns=("why",), rows=((printable(str(error)),),))]
 
 
-def _race(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watcher) -> list[Evidence]:
+def _race(locked: Lock, race: Contest, book: Ledger, runner: Engine, watch: Watcher) -> list[Evidence]:
     """Measure block by block until the verdict is settled or the budget is spent."""
     recorded = by_block(row for row in book.evidence(locked.digest()) if row.block < locked.blocks.race)
     rows: list[Evidence] = []
@@ -200,7 +200,7 @@ def _race(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watcher
     return rows
 
 
-def _fresh(locked: Lock, race: Race, book: Ledger, runner: Engine, watch: Watcher) -> list[Evidence]:
+def _fresh(locked: Lock, race: Contest, book: Ledger, runner: Engine, watch: Watcher) -> list[Evidence]:
     """Measure the finalists on blocks that the race did not use."""
     names = finalists(locked, race)
     start = locked.blocks.race

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from weigh.constraint import Constraint
 from weigh.decision import Check, Decision, Estimate, Lock, Standing
-from weigh.scale.race import Race
+from weigh.scale.halving import Contest
 
 
 class Ground(NamedTuple):
@@ -56,7 +56,7 @@ class Ground(NamedTuple):
         return max(self.gap, 0.0) / half
 
 
-def grounds(lock: Lock, made: Decision, race: Race) -> list[Ground]:
+def grounds(lock: Lock, made: Decision, race: Contest) -> list[Ground]:
     """The claims behind a verdict, the closest call first; `race` is the race as it ended."""
     found: list[Ground] = []
     for standing in made.standings:
@@ -71,7 +71,7 @@ def _slack(ground: Ground) -> float:
     return ground.slack
 
 
-def _ahead(lock: Lock, race: Race, name: str, rival: str) -> Ground:
+def _ahead(lock: Lock, race: Contest, name: str, rival: str) -> Ground:
     """Whoever was certified to be better; where that was known only within epsilon, no worse than that."""
     lead = Estimate.of(race.advantage(name, rival))
     floor = 0.0 if lead.low is not None and lead.low > 0 else -lock.epsilon
@@ -89,7 +89,7 @@ def _met(lock: Lock, option: str, check: Check) -> Ground:
     return limit_ground(lock, option, check, "meets")
 
 
-def _out(lock: Lock, made: Decision, race: Race, standing: Standing) -> list[Ground]:
+def _out(lock: Lock, made: Decision, race: Contest, standing: Standing) -> list[Ground]:
     """Why an option is not the one."""
     if standing.outcome == "violates":
         broken = [check for check in standing.checks if check.met is False]

@@ -21,7 +21,7 @@ from pydantic import Field
 from weigh.choice import Frozen
 from weigh.decision import Check, Decision, Estimate, Lock
 from weigh.scale.figures import ends, with_unit
-from weigh.scale.race import Race
+from weigh.scale.halving import Contest
 
 Status = Literal["holds", "contradicted", "not settled"]
 
@@ -58,10 +58,10 @@ class _Trial(NamedTuple):
 
     made: Decision
     lock: Lock
-    race: Race
+    race: Contest
 
 
-def holding(made: Decision, again: Lock, race: Race) -> Holding:
+def holding(made: Decision, again: Lock, race: Contest) -> Holding:
     """What a race over new evidence, under the lock `again`, says of a decision."""
     trial = _Trial(made, again, race)
     if made.chosen is None:
@@ -81,7 +81,7 @@ def holding(made: Decision, again: Lock, race: Race) -> Holding:
     )
 
 
-def _blocks(race: Race) -> int:
+def _blocks(race: Contest) -> int:
     return len({block for runner in race.runners.values() for block in runner.blocks})
 
 
@@ -99,7 +99,7 @@ def _unheard(trial: _Trial) -> int:
     return trial.lock.blocks.race - _blocks(trial.race) if trial.race.objective.serial else 0
 
 
-def unresolved(made: Decision, race: Race, findings: tuple[Finding, ...]) -> list[str]:
+def unresolved(made: Decision, race: Contest, findings: tuple[Finding, ...]) -> list[str]:
     """The options that the next block has to measure: those of open claims, and what they are compared with."""
     if race.objective.serial:
         return [name for name, runner in race.runners.items() if runner.state != "failed"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from weigh.decision import Lock
-    from weigh.scale.race import Race
+    from weigh.scale.halving import Contest
 
 
 class Watch:
@@ -105,7 +105,7 @@ def _most(event: Event) -> int:
     return min(blocks, event.lock.budget.blocks or blocks)
 
 
-def dropped(lock: Lock, race: Race, name: str) -> str:
+def dropped(lock: Lock, race: Contest, name: str) -> str:
     """Why an option left the race, in a few words."""
     runner = race.runners[name]
     if runner.state == "failed" or not (runner.by or runner.limit):

@@ -29,7 +29,7 @@ from weigh.holding import Holding, holding, unresolved
 from weigh.ledger import DEFAULT, Ledger
 from weigh.question import make_task
 from weigh.record import Front, number
-from weigh.scale.race import Race
+from weigh.scale.halving import Contest
 from weigh.verify import front_of, verify
 
 CODES: dict[str, Literal[0, 5, 7]] = {"holds": 0, "not settled": 5, "contradicted": 7}
@@ -201,7 +201,7 @@ def _lock(
     )
 
 
-def matter(first: Lock, made: Decision, race: Race) -> list[str]:
+def matter(first: Lock, made: Decision, race: Contest) -> list[str]:
     """The options that the verdict rests on: the chosen one, those tied with it, the baseline, the runner-up, and those
     that were left out by the closest calls; none where nothing was decided."""
     if made.verdict == "undecided":

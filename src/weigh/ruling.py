@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from weigh.decision import Lock, Verdict
 from weigh.scale.gauge import Limit
-from weigh.scale.race import Race
+from weigh.scale.halving import Contest
 
 
 class Ruling(NamedTuple):
@@ -20,7 +20,7 @@ class Ruling(NamedTuple):
     rivals: Sequence[str] = ()
 
 
-def rule(lock: Lock, race: Race) -> Ruling:
+def rule(lock: Lock, race: Contest) -> Ruling:
     """Options tie when they are certified to lie within epsilon, or when all blocks of the task do not part them."""
     live = race.live()
     feasible = [name for name in live if race.feasible(name)]
@@ -36,7 +36,7 @@ def rule(lock: Lock, race: Race) -> Ruling:
     return Ruling("undecided", leader, rivals=[name for name in live if name != leader])
 
 
-def _circle(race: Race, winner: str) -> list[str]:
+def _circle(race: Contest, winner: str) -> list[str]:
     """What was dropped and yet beats the winner: paired medians of times may go in a circle."""
     if race.objective.kind != "time":
         return []
@@ -44,13 +44,13 @@ def _circle(race: Race, winner: str) -> list[str]:
     return [name for name in gone if race.feasible(name) and race.beats(name, winner)]
 
 
-def blocks_left(lock: Lock, race: Race) -> int:
+def blocks_left(lock: Lock, race: Contest) -> int:
     """Blocks of the task that come after the last one that the race used or passed over."""
     used = (block for runner in race.runners.values() for block in runner.blocks)
     return lock.blocks.race - max(used, default=-1) - 1
 
 
-def _cheapest(lock: Lock, race: Race, names: Sequence[str]) -> str:
+def _cheapest(lock: Lock, race: Contest, names: Sequence[str]) -> str:
     """Of tied options the one that costs least by the choice's cost measure; the baseline where costs are equal."""
     measure = lock.measure(lock.cost)
     sign = 1.0 if measure.better == "lower" else -1.0
@@ -62,7 +62,7 @@ def _cheapest(lock: Lock, race: Race, names: Sequence[str]) -> str:
     return min(names, key=cost)
 
 
-def more_blocks(lock: Lock, race: Race, ruling: Ruling) -> int | None:
+def more_blocks(lock: Lock, race: Contest, ruling: Ruling) -> int | None:
     """About how many more blocks would settle it: the leader's limits, and each rival in the quickest way."""
     if ruling.verdict in ("chosen", "none") or (ruling.verdict == "tie" and race.equivalent(ruling.tied)):
         return None
@@ -73,13 +73,13 @@ def more_blocks(lock: Lock, race: Race, ruling: Ruling) -> int | None:
     return max(known) if known and len(known) == len(wants) else None
 
 
-def _open(lock: Lock, race: Race, name: str) -> list[Limit]:
+def _open(lock: Lock, race: Contest, name: str) -> list[Limit]:
     """The limits that an option is not certified to meet."""
     limits = [constraint.limit() for constraint in lock.constraints]
     return [limit for limit in limits if not limit.met(race.limit_interval(name, limit))]
 
 
-def _to_part(lock: Lock, race: Race, leader: str, name: str) -> int | None:
+def _to_part(lock: Lock, race: Contest, leader: str, name: str) -> int | None:
     """Blocks until a rival is beaten, found to break a limit, or known to meet all and be as good or better."""
     unmet = {limit: race.limit_interval(name, limit) for limit in _open(lock, race, name)}
     ways = [race.blocks_to_settle(name, limit) for limit, now in unmet.items() if limit.missed(now.estimate)]

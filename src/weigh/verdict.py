@@ -9,10 +9,11 @@ from weigh.confirmation import confirm
 from weigh.decision import LEFT_OUT, Check, Confirmation, Decision, Estimate, Lock, Outcome, Standing
 from weigh.evidence import Evidence, evidence_digest
 from weigh.ruling import Ruling, more_blocks, rule
-from weigh.scale.race import Race, Runner
+from weigh.scale.halving import Contest
+from weigh.scale.race import Runner
 
 
-def conclude(lock: Lock, race: Race, rows: Sequence[Evidence]) -> Decision:
+def conclude(lock: Lock, race: Contest, rows: Sequence[Evidence]) -> Decision:
     """The decision on a race as it stands; `rows` holds the race's evidence and that of the fresh blocks."""
     ruling = rule(lock, race)
     more = more_blocks(lock, race, ruling)
@@ -44,7 +45,7 @@ def conclude(lock: Lock, race: Race, rows: Sequence[Evidence]) -> Decision:
     )
 
 
-def _confidence(lock: Lock, race: Race, ruling: Ruling) -> str:
+def _confidence(lock: Lock, race: Contest, ruling: Ruling) -> str:
     if ruling.verdict not in ("chosen", "tie"):
         return "not decided"
     return f"wrong at most {risk(lock, race, ruling)} of the time"
@@ -54,7 +55,7 @@ def _but(confirmation: Confirmation) -> str:
     return f" But {confirmation.text}." if confirmation.status == "contradicted" else ""
 
 
-def finalists(lock: Lock, race: Race) -> list[str]:
+def finalists(lock: Lock, race: Contest) -> list[str]:
     """The options that the fresh blocks measure again: the winner, the runner-up and the baseline.
 
     In a series over time all of them: who was beaten on the past may be better afterwards. Over training rungs also
@@ -71,7 +72,7 @@ def finalists(lock: Lock, race: Race) -> list[str]:
     return names if lock.baseline in names or baseline.state == "failed" else [*names, lock.baseline]
 
 
-def _standing(lock: Lock, race: Race, name: str, ruling: Ruling) -> Standing:
+def _standing(lock: Lock, race: Contest, name: str, ruling: Ruling) -> Standing:
     runner = race.runners[name]
     measured = [m for m in lock.measures if m.name in runner.values]
     advantage, chosen = None, ruling.chosen

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from weigh.evidence import Evidence
     from weigh.grounds import Ground
     from weigh.remeasure import Remeasured
-    from weigh.scale.race import Race
+    from weigh.scale.halving import Contest
 
 _CLOSEST = 4
 """How many of the claims that a verdict rests on are told one by one."""
@@ -124,7 +124,7 @@ def _call(lock: Lock, made: Decision, call: Ground) -> str:
 # more blocks
 
 
-def more(lock: Lock, made: Decision, race: Race) -> list[str]:
+def more(lock: Lock, made: Decision, race: Contest) -> list[str]:
     """How many more blocks would settle what is not settled: as a whole, by constraint and by rival."""
     lines = []
     left = lock.blocks.race - made.blocks
@@ -149,7 +149,7 @@ def more(lock: Lock, made: Decision, race: Race) -> list[str]:
     return [*lines, *_to_part(lock, made, race)]
 
 
-def _to_part(lock: Lock, made: Decision, race: Race) -> list[str]:
+def _to_part(lock: Lock, made: Decision, race: Contest) -> list[str]:
     """Blocks that would tell the leader from each option that is left."""
     rivals = [one.option for one in made.standings if one.outcome in ("tied", "undecided") and one.blocks]
     lines = []

@@ -12,8 +12,8 @@ from weigh.evidence import Evidence
 from weigh.report.canvas import SERIES, Picture, unbroken
 from weigh.report.forest import Bound
 from weigh.report.lines import Axes, Trace, lines
+from weigh.scale.halving import Contest
 from weigh.scale.interval import Interval
-from weigh.scale.race import Race
 from weigh.show import ordered
 
 POINTS, LINES, WORK = 50, 6, 40_000
@@ -27,7 +27,7 @@ class _Question:
     title: str
     axes: Axes
     names: tuple[str, ...]
-    of: Callable[[Race, str], Interval]
+    of: Callable[[Contest, str], Interval]
     code: str = ""
     span: tuple[float, float] | None = None
 

@@ -23,7 +23,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import final
+from typing import TypeAlias, final
 
 from numpy.typing import ArrayLike
 
@@ -310,6 +310,10 @@ class Halving:
             elif now.state == "dominated" and not now.reason and self._race is not self._last:
                 now.reason = f"at {self.where()}"
             _copy(now, self.runners[name], self._start)
+
+
+Contest: TypeAlias = Race | Halving
+"""What a decision is judged by, and answers the same questions: over blocks, or over training rungs."""
 
 
 def _copy(of: Runner, to: Runner, shift: int) -> None:
