@@ -25,7 +25,7 @@ from weigh.engine.local import LocalEngine
 from weigh.evidence import Evidence
 from weigh.flow import Event, Watcher, expect, measure, unchanged
 from weigh.grounds import grounds
-from weigh.holding import Holding, holding, unresolved
+from weigh.holding import Holding, holding, look, unresolved
 from weigh.ledger import DEFAULT, Ledger
 from weigh.question import make_task
 from weigh.record import Front, number
@@ -123,13 +123,12 @@ def _found(first: Lock, made: Decision, again: Lock, book: Ledger) -> Remeasured
 def heard(made: Decision, again: Lock, rows: Sequence[Evidence]) -> Holding:
     """What new evidence says of a decision, looked at as it was when it was measured."""
     stage = _last_stage(again)
-    race, groups = stage.race(), by_block(rows)
-    held = holding(made, stage, race)
-    for count, (block, group) in enumerate(groups.items(), 1):
+    race = stage.race()
+    for count, (block, group) in enumerate(by_block(rows).items(), 1):
         feed(race, block, group)
-        if _looked_at(count) or count == len(groups):
-            held = holding(made, stage, race)
-    return held
+        if _looked_at(count):
+            look(race)
+    return holding(made, stage, race)
 
 
 def _last_stage(again: Lock) -> Lock:
