@@ -102,12 +102,16 @@ def interval(value: Estimate, percent: bool = False) -> str:
 
 
 def known(measure: Measure, value: Estimate, compared: bool = False) -> Estimate:
-    """The estimate without the ends that say nothing: an interval as wide as a mean's whole range (or difference's)."""
+    """The estimate without the ends that say nothing: an interval as wide as a mean's whole range (or difference's), or
+    from 0 to no known end where nothing is below 0."""
+    nothing = {"low": None, "high": None}
+    if measure.compared_by_ratio:
+        return value.model_copy(update=nothing) if value.low == 0 and value.high is None else value
     span = measure.high - measure.low
     low, high = (-span, span) if compared else (measure.low, measure.high)
     if measure.kind != "mean" or value.low is None or value.high is None or value.low > low or value.high < high:
         return value
-    return value.model_copy(update={"low": None, "high": None})
+    return value.model_copy(update=nothing)
 
 
 def level(measure: Measure, value: Estimate) -> str:
@@ -116,9 +120,18 @@ def level(measure: Measure, value: Estimate) -> str:
 
 
 def versus(measure: Measure, value: Estimate) -> str:
-    """An option against the baseline: a ratio for times and quantiles, else a difference."""
+    """An option against the baseline: a ratio for times and quantiles, else a difference.
+
+    >>> latency = Measure(name="latency", unit="ms", better="lower", kind="time", meaning="")
+    >>> about = dict(n=50, method="signs", exact=False, assumption="")
+    >>> versus(latency, Estimate(estimate=2.348, low=2.1, high=2.5, **about))
+    '2.35 times [2.10, 2.50]'
+    >>> versus(latency, Estimate(estimate=2.348, low=0.0, high=None, **about))
+    '2.35 times (no interval)'
+    """
     if measure.compared_by_ratio:
-        return f"{interval(value)} times"
+        figure, _, between = interval(known(measure, value)).partition(" ")
+        return f"{figure} times {between}".rstrip()
     return f"a difference of {with_unit(interval(known(measure, value, compared=True)), measure.unit)}"
 
 
@@ -126,6 +139,8 @@ def gain(lock: Lock, value: Estimate, flip: bool = False) -> str:
     """How much better one option is than another in the objective: in its unit; in percent for times and quantiles."""
     measure = lock.measure(lock.objective)
     value = known(measure, value, compared=True)
+    if measure.compared_by_ratio and value.low is None and value.high is not None and value.high >= 1:
+        value = value.model_copy(update={"high": None})  # no time is shorter than none
     if flip:
         middle, low, high = (None if x is None else -x for x in (value.estimate, value.high, value.low))
         value = value.model_copy(update={"estimate": middle, "low": low, "high": high})
@@ -205,7 +220,9 @@ def decision(on: Console, lock: Lock, made: Decision, footing: Footing, exhibits
     """A decision: the answer, what was measured, what always goes with it, why, how sure, and where it is kept."""
     answer(on, made)
     note = f"\nWhat was measured (each interval by itself holds at {100 - 100 * made.alpha:.4g}%, whenever one looks; "
-    note += "none: too few blocks, or too alike)"
+    note += (
+        "those under Why and Constraint hold together and are wider; no interval, or ?: too few blocks, or too alike)"
+    )
     parts: list[RenderableType] = [Text(note, "bold")]
     for one in measured(lock, made, on.width):
         parts += [one, Text()]
@@ -271,9 +288,10 @@ def reasons(lock: Lock, made: Decision, width: int) -> Table:
 
 def _footer(lock: Lock, made: Decision, footing: Footing) -> RenderableType:
     saved = f" of {made.exhaustive:,} that measuring everything takes" if made.exhaustive > made.measurements else ""
+    beside = f"; {made.rows - made.measurements:,} more on fresh blocks" if made.rows > made.measurements else ""
     rows = [("Constraint", check) for check in _chosen_checks(lock, made)]
     rows += [("Confirmation", _confirmation(made))] if made.chosen else []
-    rows.append(("Measured", f"{count(made.measurements, 'trial')}{saved}, on {count(made.blocks, 'block')}"))
+    rows.append(("Measured", f"{count(made.measurements, 'trial')}{saved}, on {count(made.blocks, 'block')}{beside}"))
     none = ["none: every interval here holds for finite samples"]
     rows += [("Approximation", text) for text in approximations(made) or none]
     rows += [("Record", footing.record)] if footing.record else []

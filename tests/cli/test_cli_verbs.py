@@ -105,12 +105,16 @@ def test_explain_answers_every_question(weigh: Run):
     assert re.search(r"The verdict rests on \d+ claims?, the closest call first: - divides ", flat)
     assert re.search(r"(certain|same) if( - .*)? - the risk were 0\.5%, not 5%", flat)
     assert "needy: failed in block 1: unfit" in flat
+    assert re.search(r"Which evidence decided \d+ trials on \d+ blocks? .* and \d+ trials on fresh blocks: ", flat)
+    assert re.search(r"What re-opens it The answer stands while - .* \(that it does not, one would notice by: ", flat)
 
 
 def test_explain_prices_a_constraint(weigh: Run):
     weigh(*DECIDE, "--option", "divides", "--require", "size <= 5")
     flat = " ".join(weigh("explain", "last").out.split())
-    found = re.search(r"'size <= 5' ruled out divides\. Its price: divides is better .* by ([\d.]+) \[([\d.]+), ", flat)
+    found = re.search(
+        r"'size <= 5' ruled out 1 option \(divides\)\. Its price: divides is better .* by ([\d.]+) \[([\d.]+), ", flat
+    )
     assert found, flat
     numbers = random.Random(0).choices(range(1000), k=500)
     share = sum(number % 3 == 0 for number in numbers) / len(numbers)

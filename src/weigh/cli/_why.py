@@ -44,17 +44,18 @@ def _cost(lock: Lock, made: Decision, rows: Sequence[Evidence], without: Sequenc
     one = len(without) == 1
     out = [s.option for s in made.standings if s.outcome == "violates" and (not one or _broken(s) == str(without[0]))]
     head = f"'{without[0]}'" if one else "All of them together"
-    head = f"{head} ruled out {', '.join(out) if out else 'no option'}."
+    ruled = f"{show.count(len(out), 'option')} ({', '.join(out)})" if out else "no option"
+    head = f"{head} ruled out {ruled}."
     free = f"without {'it' if one else 'them'}"
     paid = price(lock, rows, made, without)
     if paid.option is None and made.chosen is None:
         return f"{head} It changed nothing: {free}, there would be no option to take either."
     if paid.option == made.chosen:
         return f"{head} It cost nothing: {free}, {made.chosen} would be taken all the same."
+    settled = "" if paid.verdict in ("chosen", "tie") else "; it takes more blocks to be sure of that"
     if paid.option is None or paid.lead is None:
-        return f"{head} {free.capitalize()}, {paid.option or 'no option'} would be taken."
+        return f"{head} {free.capitalize()}, {paid.option or 'no option'} would be taken{settled}."
     sure = "" if paid.lead.low is not None and paid.lead.low > 0 else ", which may be nothing"
-    settled = "" if paid.verdict in ("chosen", "tie") else f"; to be sure of it {free}, more blocks are needed"
     gain = show.gain(lock, paid.lead)
     return f"{head} Its price: {paid.option} is better in {lock.objective} than {made.chosen} by {gain}{sure}{settled}."
 
@@ -69,10 +70,11 @@ def _broken(standing: Standing) -> str:
 def evidence(made: Decision, rows: Sequence[Evidence]) -> list[str]:
     """How much was measured, where, and what did not come to its end."""
     spent = sum(row.seconds for row in rows)
+    beside = made.rows - made.measurements
+    fresh = f" and {show.count(beside, 'trial')} on fresh blocks" if beside else ""
     lines = [
         f"{show.count(made.measurements, 'trial')} on {show.count(made.blocks, 'block')} (measuring everything takes "
-        f"{made.exhaustive:,}), "
-        f"{show.seconds(spent)} in trials; kept as {made.evidence[:19]}."
+        f"{made.exhaustive:,}){fresh}: {show.seconds(spent)} in trials; kept as {made.evidence[:19]}."
     ]
     places = sorted(
         {
@@ -97,6 +99,8 @@ def closest(lock: Lock, made: Decision, calls: Sequence[Ground]) -> list[str]:
     if rest := calls[_CLOSEST:]:
         wide = "known without error" if rest[0].certain else f"certain up to {rest[0].slack:.3g} times as wide or more"
         lines.append(f"- {show.count(len(rest), 'other')}: {wide}.")
+    if made.verdict == "undecided":
+        return lines
     return [*lines, "A race stops as soon as it is certain, so that its closest call is a close one."]
 
 
@@ -126,7 +130,18 @@ def _call(lock: Lock, made: Decision, call: Ground) -> str:
 
 def more(lock: Lock, made: Decision, race: Contest) -> list[str]:
     """How many more blocks would settle what is not settled: as a whole, by constraint and by rival."""
-    lines = []
+    parts = []
+    for standing in made.standings:
+        for check in standing.checks if standing.dropped_at is None else ():
+            if check.met is None and check.more_blocks:
+                about = show.count(check.more_blocks, "more block")
+                parts.append(f"{standing.option}: about {about} would tell whether it meets '{check.constraint}'.")
+    parts += _to_part(lock, made, race)
+    return [_whole(lock, made, bool(parts)), *parts]
+
+
+def _whole(lock: Lock, made: Decision, parts: bool) -> str:
+    """How many more blocks would settle the verdict, and whether the task has them."""
     left = lock.blocks.race - made.blocks
     if made.more_blocks:
         where = (
@@ -134,19 +149,13 @@ def more(lock: Lock, made: Decision, race: Contest) -> list[str]:
             if left >= made.more_blocks
             else f"the task has {f'only {left:,}' if left else 'none'} left; bring more data"
         )
-        lines.append(f"About {show.count(made.more_blocks, 'more block')} would settle it ({where}).")
-    elif made.verdict in ("chosen", "none"):
-        lines.append("Nothing: the verdict is settled.")
-    elif made.verdict == "tie":
-        lines.append("They would hardly tell the tied options apart.")
-    else:
-        lines.append("No number of blocks can be named that would settle it.")
-    for standing in made.standings:
-        for check in standing.checks if standing.dropped_at is None else ():
-            if check.met is None and check.more_blocks:
-                about = show.count(check.more_blocks, "more block")
-                lines.append(f"{standing.option}: about {about} would tell whether it meets '{check.constraint}'.")
-    return [*lines, *_to_part(lock, made, race)]
+        return f"About {show.count(made.more_blocks, 'more block')} would settle it ({where})."
+    if made.verdict in ("chosen", "none"):
+        return "Nothing: the verdict is settled."
+    if made.verdict == "tie":
+        return "They would hardly tell the tied options apart."
+    room = f"; the task has {left:,} left, raise --budget" if left and str(lock.budget) else ""
+    return f"No number of blocks can be named that would settle {'all of it' if parts else 'it'}{room}."
 
 
 def _to_part(lock: Lock, made: Decision, race: Contest) -> list[str]:
@@ -158,12 +167,13 @@ def _to_part(lock: Lock, made: Decision, race: Contest) -> list[str]:
             continue
         parted = race.blocks_to_separate(str(made.chosen), name)
         about = f"about {show.count(parted, 'more block')}" if parted else "no number of blocks that can be named"
-        within = f", or show that they are within {_tolerance(lock)}" if lock.epsilon else ""
+        within = f", or show that they are within {tolerance(lock)}" if lock.epsilon else ""
         lines.append(f"{name}: {about} would tell it from {made.chosen} in {lock.objective}{within}.")
     return lines
 
 
-def _tolerance(lock: Lock) -> str:
+def tolerance(lock: Lock) -> str:
+    """Epsilon as it is meant: in percent for times and quantiles."""
     percent = lock.measure(lock.objective).compared_by_ratio
     return f"{100 * lock.epsilon:.3g}%" if percent else f"{lock.epsilon:g}"
 

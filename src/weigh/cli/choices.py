@@ -10,7 +10,7 @@ from weigh.cli._flags import json_flag, print_json
 @click.command("choices", short_help=__doc__)
 @json_flag
 def command(as_json: bool) -> None:
-    """List the choices: each question, its options, and what is measured of them."""
+    """List the choices: each question, how many options answer it, and what is measured of them."""
     from weigh import catalog
 
     known = sorted(catalog.choices().items())

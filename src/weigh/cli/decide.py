@@ -48,13 +48,19 @@ The same command again goes on where it stopped, or prints the decision that it 
     "own if not given.",
 )
 @click.option("--objective", metavar="MEASURE", help="What to optimise; the choice's first measure if not given.")
-@click.option("--epsilon", type=float, help="Differences in the objective up to this do not matter.")
+@click.option(
+    "--epsilon",
+    type=float,
+    help="Differences in the objective up to this do not matter; of times and quantiles a share (0.05 is 5%). "
+    "The measure's own tolerance if not given.",
+)
 @click.option("--alpha", type=float, help="Probability of a wrong verdict, at most.  [default: 0.05]")
 @click.option("--seed", type=int, help="Of every random choice.  [default: 0]")
 @click.option(
     "--budget",
     metavar="N|N%|TIME",
-    help="Stop after so many blocks (200), a share of all measurements (10%) or so much measuring (90s, 5m).",
+    help="Stop the race after so many blocks (200), a share of all measurements (10%) or so much measuring (90s, 5m); "
+    "its winner is then measured on fresh blocks.",
 )
 @click.option(
     "--limit",

@@ -70,19 +70,21 @@ def of_decision(
         Section("Which evidence decided", [*_why.evidence(made, rows), *_why.closest(lock, made, calls)]),
         Section("What more blocks would do", _why.more(lock, made, race)),
         Section("What would change the answer", _why.changes(lock, made, rows, calls)),
-        Section(
-            "What re-opens it", [f"{what}: {how}" for what, how in made.assumptions.items()] or ["Nothing is watched."]
-        ),
+        Section("What re-opens it", _reopens(made) or ["Nothing is watched."]),
         Section("What every interval rests on", show.approximations(made, every=True) or ["Every figure is exact."]),
     ]
 
 
 def _asked(lock: Lock) -> list[str]:
     from weigh import show
+    from weigh.cli import _why
 
-    lines = [f"Constraint: {show.bounded(lock, str(constraint))}." for constraint in lock.constraints]
+    lines = [
+        f"Constraint: {show.bounded(lock, str(one))}. {one.measure}: {lock.measure(one.measure).meaning}."
+        for one in lock.constraints
+    ]
     if lock.epsilon:
-        lines.append(f"Differences in {lock.objective} up to {lock.epsilon:g} do not matter.")
+        lines.append(f"Differences in {lock.objective} up to {_why.tolerance(lock)} do not matter.")
     return [*lines, f"The verdict may be wrong {100 * lock.alpha:.3g}% of the time, at most."]
 
 
@@ -90,13 +92,22 @@ def _chosen(lock: Lock, made: Decision) -> list[str]:
     from weigh import show
 
     if made.chosen is None:
-        return ["No option was chosen: " + made.answer]
+        return ["No option was chosen."]
     standing = made.standing(made.chosen)
     lines = [f"{made.chosen}: {standing.why}."]
     lines += [f"{show.check(lock, check)}." for check in standing.checks]
     for name, value in standing.versus_baseline.items():
         lines.append(f"Against the baseline {lock.baseline}, {name}: {show.versus(lock.measure(name), value)}.")
     return [*lines, f"Measured again on fresh blocks, {made.confirmation.status}: {made.confirmation.text}."]
+
+
+def _reopens(made: Decision) -> list[str]:
+    stands = [f"- {what} (that it does not, one would notice by: {how})." for what, how in made.assumptions.items()]
+    return ["The answer stands while", *stands] if stands else []
+
+
+def _typed(value: object) -> str:
+    return "none" if value is None else str(value)
 
 
 def _fate(lock: Lock, made: Decision, standing: Standing) -> str:
@@ -136,10 +147,11 @@ def of_option(lock: Lock, made: Decision, rows: Sequence[Evidence], option: str)
     ]
     against = [f"{name}: {show.versus(lock.measure(name), value)}" for name, value in standing.versus_baseline.items()]
     checks = [show.check(lock, check) for check in standing.checks]
+    settings = [f"{name}: {_typed(value)}" for name, value in locked.settings.items()]
     spent = f"{show.count(len(mine), 'trial')}, {show.seconds(sum(row.seconds for row in mine))} in trials"
     return [
         Section(option, [_fate(lock, made, standing)]),
-        Section("Settings", [f"{name}: {value}" for name, value in locked.settings.items()] or ["It has none."]),
+        Section("Settings", settings or ["It has none."]),
         Section("What was measured", [*measured, spent]),
         Section(f"Against the baseline {lock.baseline}", against or ["It is the baseline, or was not measured."]),
         Section("Constraints", checks or ["None was checked."]),

@@ -41,7 +41,7 @@ def export(output: str | None, ledger: str) -> None:
             os.fsync(stream.fileno())
 
 
-@command.command("import")
+@command.command("import", short_help="Add to the ledger what an export printed.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @ledger_flag
 def import_(file: str, ledger: str) -> int:

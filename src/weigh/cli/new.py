@@ -12,7 +12,12 @@ import click
 @click.command("new", short_help=__doc__)
 @click.argument("choice")
 @click.argument("option")
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where to write it.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Where to write it; here if not given.",
+)
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 def command(choice: str, option: str, folder: Path, force: bool) -> None:
     """Write OPTION.py, which answers CHOICE: the methods to fill in, an example of a setting, and what it needs."""

@@ -173,7 +173,7 @@ def _show(one: Remeasured, ledger: str, before: str) -> None:
         claims.append(f"{found.claim}: {'; '.join(part for part in beside if part)}.")
     measured = f"{show.count(one.holding.measurements, 'trial')} on {show.count(one.holding.blocks, 'new block')}"
     lines = [
-        f"{one.verified[0].upper()}{one.verified[1:]}.",
+        f"{one.verified[0].upper()}{one.verified[1:]}{'' if one.verified.endswith('.)') else '.'}",
         f"Measured again with seed {one.seed}: {measured}; kept in {public(ledger)} ({short(one.lock)}).",
         *(f"{note[0].upper()}{note[1:]}." for note in one.notes),
     ]
