@@ -71,7 +71,9 @@ def _settle(lock: Lock, race: Contest, more: int | None) -> str:
     """How many more blocks it would take, and whether the task has them."""
     left = blocks_left(lock, race)
     if more is None:
-        return f" The task has {left:,} more blocks." if left else " The task has no more blocks."
+        if not left:
+            return " The task has no more blocks."
+        return f" The task has {left:,} more blocks{'; raise the budget to measure them' if str(lock.budget) else ''}."
     if more <= left:
         return f" About {more:,} more blocks would settle it."
     have = f"only {left:,} are left of the task" if left else "the task has no more"
@@ -82,8 +84,7 @@ def _tie(lock: Lock, race: Contest, ruling: Ruling) -> str:
     chosen, tied = ruling.chosen, ruling.tied
     names = ", ".join([str(chosen), *(name for name in tied if name != chosen)])
     if race.equivalent(tied):
-        within = f"{100 * lock.epsilon:.3g}%" if race.objective.compared_by_ratio else f"{lock.epsilon:g}"
-        what = f"are within {within} of each other in {lock.objective}"
+        what = f"are within {lock.indifference} of each other in {lock.objective}"
     else:
         what = f"are not told apart in {lock.objective} by all blocks of the task, and the best is among them"
     return f"Tie: {names} {what}, wrong at most {risk(lock, race, ruling)} of the time; take {chosen}, {_pick(lock)}."

@@ -104,6 +104,12 @@ class Lock(Frozen):
         """The measure of that name."""
         return next(measure for measure in self.measures if measure.name == name)
 
+    @property
+    def indifference(self) -> str:
+        """Epsilon as it is meant: in percent for times and quantiles."""
+        percent = self.measure(self.objective).compared_by_ratio
+        return f"{100 * self.epsilon:.3g}%" if percent else f"{self.epsilon:g}"
+
     def race(self, options: Sequence[str] | None = None, fresh: bool = False) -> Contest:
         """An empty race over the locked options; with `fresh` one over the fresh blocks, which is looked at once.
 

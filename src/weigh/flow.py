@@ -66,7 +66,7 @@ def decide(
         options: what to race (``name:setting=value``, ``./mine.py`` or option objects); all when empty.
         require: constraints such as ``accuracy >= baseline - 0.01``; the choice's own when None.
         objective: the measure to optimise; the choice's first when empty.
-        epsilon: differences in the objective up to this do not matter.
+        epsilon: differences in the objective up to this do not matter (a share for times and quantiles).
         alpha: probability of a wrong verdict, at most.
         seed: of every random choice.
         budget: blocks (``200``), a share of all measurements (``10%``) or time (``90s``) after which to stop.

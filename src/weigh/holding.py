@@ -263,10 +263,7 @@ def _not_settled(trial: _Trial, claims: list[Finding], of: int, more: int | None
 
 def _by_more(trial: _Trial) -> str:
     """Epsilon in words."""
-    epsilon = trial.race.epsilon
-    if not epsilon:
-        return ""
-    return f" by more than {f'{100 * epsilon:.3g}%' if trial.race.objective.compared_by_ratio else f'{epsilon:g}'}"
+    return f" by more than {trial.lock.indifference}" if trial.lock.epsilon else ""
 
 
 def _about(findings: list[Finding]) -> str:

@@ -23,10 +23,14 @@ class Question(Frozen):
     options: tuple[str, ...] = Field((), description="what to race; all options of the choice when empty")
     require: tuple[str, ...] | None = Field(None, description="constraints; the choice's own when not given")
     objective: str = Field("", description="the measure to optimise; the choice's first when empty")
-    epsilon: float | None = Field(None, ge=0, description="differences up to this do not matter")
+    epsilon: float | None = Field(
+        None, ge=0, description="differences up to this do not matter (a share for times and quantiles)"
+    )
     alpha: float = Field(0.05, gt=0, lt=0.5, description="probability of a wrong verdict, at most")
     seed: int = Field(0, ge=0)
-    budget: str = Field("", description="200 (blocks), 90s, 5m; empty: all blocks of the task")
+    budget: str = Field(
+        "", description="200 (blocks), 10% (of all measurements), 90s, 5m; empty: all blocks of the task"
+    )
     limits: Limits = Limits()
 
 
@@ -39,7 +43,7 @@ _WANTED = {
     "epsilon": "a number of at least 0",
     "alpha": "a probability above 0 and below 0.5, such as 0.05",
     "seed": "a whole number of at least 0",
-    "budget": "'200' (blocks), '90s', '5m' or '1h', or leave it out",
+    "budget": "'200' (blocks), '10%' (of all measurements), '90s', '5m' or '1h', or leave it out",
     "limits": "Limits(seconds=60, memory_mb=4096) or a mapping of such names to numbers above 0",
     "ledger": "a file such as '.weigh/ledger.db', or a database URL",
     "records": "a folder, or None to write no record",

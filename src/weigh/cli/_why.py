@@ -167,15 +167,9 @@ def _to_part(lock: Lock, made: Decision, race: Contest) -> list[str]:
             continue
         parted = race.blocks_to_separate(str(made.chosen), name)
         about = f"about {show.count(parted, 'more block')}" if parted else "no number of blocks that can be named"
-        within = f", or show that they are within {tolerance(lock)}" if lock.epsilon else ""
+        within = f", or show that they are within {lock.indifference}" if lock.epsilon else ""
         lines.append(f"{name}: {about} would tell it from {made.chosen} in {lock.objective}{within}.")
     return lines
-
-
-def tolerance(lock: Lock) -> str:
-    """Epsilon as it is meant: in percent for times and quantiles."""
-    percent = lock.measure(lock.objective).compared_by_ratio
-    return f"{100 * lock.epsilon:.3g}%" if percent else f"{lock.epsilon:g}"
 
 
 # what would change it

@@ -77,14 +77,13 @@ def of_decision(
 
 def _asked(lock: Lock) -> list[str]:
     from weigh import show
-    from weigh.cli import _why
 
     lines = [
         f"Constraint: {show.bounded(lock, str(one))}. {one.measure}: {lock.measure(one.measure).meaning}."
         for one in lock.constraints
     ]
     if lock.epsilon:
-        lines.append(f"Differences in {lock.objective} up to {_why.tolerance(lock)} do not matter.")
+        lines.append(f"Differences in {lock.objective} up to {lock.indifference} do not matter.")
     return [*lines, f"The verdict may be wrong {100 * lock.alpha:.3g}% of the time, at most."]
 
 

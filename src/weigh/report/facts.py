@@ -30,7 +30,7 @@ def facts(lock: Lock, made: Decision, rows: Sequence[Evidence]) -> tuple[tuple[s
          f"every block takes ({saved:.0%} saved)"),
         ("Blocks", f"{made.blocks:,} of {lock.blocks.race:,} raced, {made.confirmation.blocks:,} fresh"),
         ("Budget", str(lock.budget) or "none: until settled"),
-        ("Risk", f"alpha {lock.alpha:g}, epsilon {lock.epsilon:g}, seed {lock.seed}"),
+        ("Risk", f"alpha {lock.alpha:g}, epsilon {lock.indifference}, seed {lock.seed}"),
         ("Where", "; ".join(machines) or "nowhere"),
         ("When", when or "never"),
     )  # fmt: skip

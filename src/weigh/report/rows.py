@@ -102,7 +102,11 @@ def _cell(lock: Lock, standing: Standing, measure: Measure) -> Cell:
         return Cell(head(measure), "–", "")
     by_ratio = measure.compared_by_ratio
     versus = (
-        "" if there is None else f"× {interval(there)}" if by_ratio else f"Δ {_signed(known(measure, there, True))}"
+        ""
+        if there is None
+        else f"× {interval(known(measure, there))}"
+        if by_ratio
+        else f"Δ {_signed(known(measure, there, True))}"
     )
     return Cell(head(measure), interval(known(measure, here)), versus)
 

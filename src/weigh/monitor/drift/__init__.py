@@ -190,7 +190,7 @@ class Drift(Choice):
             "live outcomes worsen while the test is silent"
         ),
         "tests run with thresholds calibrated as here; of few windows, the rate that they hold scatters": (
-            "the table of false alarms states within which bounds; a longer history or smaller windows narrow them"
+            "far more or far fewer alarms in quiet weeks than the table of false alarms states"
         ),
         "windows keep their number of rows and their columns": "a window arrives with half the rows, or another schema",
     }

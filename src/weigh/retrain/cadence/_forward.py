@@ -50,7 +50,7 @@ def forward_table(bench: CadenceBench, policies: Mapping[str, Policy]) -> Table:
 def _note(bench: CadenceBench, times: int) -> str:
     return (
         f"Each way but the backtest chooses {times} times, at even distances, by the blocks before alone. Regret is "
-        "the cost above that of the one policy which turned out best; low and high: 95 % moving-block bootstrap. "
+        "the cost above that of the one policy which turned out best; in brackets: 95 % moving-block bootstrap. "
         "What was best on the past need not be best afterwards: where choosing again costs less than the backtest, "
         f"decide again that often. Money as in the task: {bench.prices.error:g} an error."
     )
