@@ -48,7 +48,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--rival-replications", type=at_least(1), help="the same for all rules but weigh; as many if not given"
     )
     known.add_argument(
-        "--slow-replications", type=at_least(1), default=20, help="the same for rules that say SLOW = True"
+        "--slow-replications", type=at_least(1), default=10, help="the same for rules that say SLOW = True"
     )
     known.add_argument("--twins", type=at_least(0), default=2000, help="A/A runs a rule; 0 for none")
     known.add_argument("--jobs", type=at_least(1), default=2, help="processes")
