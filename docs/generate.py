@@ -1,4 +1,4 @@
-"""Writes what is made from the code: `docs/choices/*.md`, `docs/cli.md`, `docs/schema/*.json`, a table in README.
+"""Writes what is made from the code: `docs/choices/*.md`, `docs/cli.md`, `docs/schema/*.json`, tables in README.
 
 `python docs/generate.py` writes it; `python docs/generate.py --check` says what is stale and then exits with 1.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from weigh import catalog
 from weigh.choice import Choice, Measure, Option
 
 ROOT = Path(__file__).resolve().parents[1]
-MARKS = ("<!-- choices -->", "<!-- /choices -->")
+RESULT = ROOT / "benchmarks" / "results" / "decisions.json"
 WIDTH = 100
 _GENERATED = "<!-- Written by docs/generate.py: change the code, then `make docs`. -->"
 
@@ -30,7 +30,9 @@ def main(arguments: Sequence[str]) -> int:
     pages, bad = everything(), 0
     readme = ROOT / "README.md"
     try:
-        pages[readme] = with_table(readme.read_text(encoding="utf-8"), choices_table(known_choices()))
+        text = with_table(readme.read_text(encoding="utf-8"), "choices", choices_table(known_choices()))
+        rules = json.loads(RESULT.read_text(encoding="utf-8"))["figures"]["rules"]
+        pages[readme] = with_table(text, "decisions", rules_table(rules))
     except ValueError as error:
         print(error, file=sys.stderr)
         bad = 1
@@ -175,18 +177,32 @@ def choices_table(known: Sequence[Choice]) -> str:
     return table(["choice", "question", "options", "measures"], rows)
 
 
-def with_table(readme: str, text: str) -> str:
-    """README with the table between its marks.
+def rules_table(rules: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table of decision rules in README, out of what `make bench-decisions` wrote: weigh, then by violators."""
+    rows = [
+        (
+            f"**{name}**" if name == "weigh" else name.replace("_", " "),
+            f"{100 * of['violators_max']:.1f} % (at most {100 * of['violators_upper_max']:.1f} %)",
+            f"{of['cost_ratio_mean']:.3f}",
+            f"{100 * of['measured_fraction_mean']:.1f} %",
+        )
+        for name, of in sorted(rules.items(), key=lambda item: (item[0] != "weigh", item[1]["violators_max"]))
+    ]
+    columns = ["rule", "violators shipped, in the worst family (upper 95 % bound)", "cost / oracle's", "measured"]
+    return table(columns, rows)
+
+
+def with_table(readme: str, name: str, text: str) -> str:
+    """README with a table between its marks.
 
     Raises:
         ValueError: the marks are not there.
     """
-    head, start, rest = readme.partition(MARKS[0])
-    _, end, tail = rest.partition(MARKS[1])
+    opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
+    head, start, rest = readme.partition(opening)
+    _, end, tail = rest.partition(closing)
     if not (start and end):
-        raise ValueError(
-            f"README.md has no lines {MARKS[0]} and {MARKS[1]}: write them where the table of choices goes"
-        )
+        raise ValueError(f"README.md has no lines {opening} and {closing}: write them where the table of {name} goes")
     return f"{head}{start}\n{text}\n{end}{tail}"
 
 

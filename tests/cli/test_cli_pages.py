@@ -41,12 +41,11 @@ def test_a_page_names_every_measure_option_and_setting(generate: ModuleType, cho
 
 
 def test_the_table_goes_between_its_marks(generate: ModuleType):
-    start, end = generate.MARKS
-    text = generate.with_table(f"# Before\n{start}\nold\n{end}\nafter\n", "| new |")
-    assert text == f"# Before\n{start}\n| new |\n{end}\nafter\n"
-    assert generate.with_table(text, "| new |") == text
-    with pytest.raises(ValueError, match="has no lines"):
-        generate.with_table("# Before\n", "| new |")
+    text = generate.with_table("# Before\n<!-- mine -->\nold\n<!-- /mine -->\nafter\n", "mine", "| new |")
+    assert text == "# Before\n<!-- mine -->\n| new |\n<!-- /mine -->\nafter\n"
+    assert generate.with_table(text, "mine", "| new |") == text
+    with pytest.raises(ValueError, match="has no lines <!-- mine -->"):
+        generate.with_table("# Before\n", "mine", "| new |")
 
 
 def test_the_command_line_page_has_every_verb(generate: ModuleType):
