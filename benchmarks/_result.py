@@ -19,9 +19,9 @@ _TOLD = ("weigh", "numpy", "scipy", "polars", "scikit-learn", "onnx", "onnxrunti
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under columns."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    made = Table(*columns)
+    made = Table(*[Column(name, overflow="fold") for name in columns])
     for row in rows:
         made.add_row(*[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row])
     Console(width=140).print(made)

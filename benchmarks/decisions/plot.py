@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,13 @@ def draw(rules: Mapping[str, Mapping[str, Any]], families: Mapping[str, Score], 
         for score in families.values():
             place = (100 * score.measured_fraction, 100 * (score.cost_ratio - 1.0))
             axes.scatter(*place, s=26, color=_colour(score.violators), alpha=0.25, lw=0)
-        for rule, of in rules.items():
-            if of["cost_ratio_mean"] is not None:
-                _mark(axes, rule, 100 * of["measured_fraction_mean"], 100 * (of["cost_ratio_mean"] - 1.0), of)
+        told = {rule: of for rule, of in rules.items() if of["cost_ratio_mean"] is not None}
+        marks = [_mark(axes, of) for of in told.values()]
         _frame(axes)
+        figure.draw_without_rendering()
+        boxes = [_box(axes, *mark) for mark in marks]
+        for mark, (rule, of) in zip(marks, told.items(), strict=True):
+            boxes.append(_name(axes, *mark, f"{rule.replace('_', ' ')}\n{100 * of['violators_max']:.1f} %", boxes))
         path = path or RESULTS / "decisions.svg"
         figure.savefig(path, format="svg", metadata={"Date": None})
     return path
@@ -42,15 +45,38 @@ def _colour(violators: float) -> str:
     return _UNSOUND if violators > TARGET_VIOLATORS else _SOUND
 
 
-def _mark(axes: Any, rule: str, x: float, y: float, of: Mapping[str, Any]) -> None:
-    worst = of["violators_max"]
-    area = 60 + 900 * worst
-    axes.scatter(x, y, s=area, color=_colour(worst), alpha=0.85, zorder=3, edgecolor="white")
-    weight, above = "bold" if rule == "weigh" else "normal", 2 + area**0.5 / 2
-    text = f"{rule.replace('_', ' ')}\n{100 * worst:.1f} %"
-    paper = {"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.5}
-    style = {"ha": "center", "fontweight": weight, "zorder": 2, "linespacing": 0.95, "bbox": paper}
-    axes.annotate(text, (x, y), (0, above), textcoords="offset points", **style)
+def _mark(axes: Any, of: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Draw a rule; where, and its radius in points."""
+    x, y = 100 * of["measured_fraction_mean"], 100 * (of["cost_ratio_mean"] - 1.0)
+    area = 60 + 900 * of["violators_max"]
+    axes.scatter(x, y, s=area, color=_colour(of["violators_max"]), alpha=0.85, zorder=3, edgecolor="white")
+    return x, y, area**0.5 / 2
+
+
+def _box(axes: Any, x: float, y: float, radius: float) -> Any:
+    from matplotlib.transforms import Bbox
+
+    (left, bottom), reach = axes.transData.transform((x, y)), radius * axes.figure.dpi / 72
+    return Bbox.from_extents(left - reach, bottom - reach, left + reach, bottom + reach)
+
+
+def _name(axes: Any, x: float, y: float, radius: float, text: str, taken: Sequence[Any]) -> Any:
+    """Write a rule's name beside its mark, where nothing else stands; the box that it takes."""
+    away = radius + 2
+    places = ((0, away, "center", "bottom"), (0, -away, "center", "top"), (away, 0, "left", "center"))
+    made = None
+    for right, up, across, along in (*places, (-away, 0, "right", "center"), places[0]):
+        if made is not None:
+            made.remove()
+        made = axes.annotate(
+            text, (x, y), (right, up), textcoords="offset points", ha=across, va=along, linespacing=0.95
+        )
+        made.set(fontweight="bold" if text.startswith("weigh") else "normal", zorder=4)
+        made.set_bbox({"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.5})
+        box = made.get_window_extent()
+        if not any(box.overlaps(one) for one in taken):
+            break
+    return box
 
 
 def _frame(axes: Any) -> None:
