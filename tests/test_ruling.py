@@ -7,7 +7,8 @@ import numpy as np
 from weigh.answer import answer
 from weigh.choice import Blocks, Measure
 from weigh.constraint import Constraint
-from weigh.decision import Lock, OptionLock
+from weigh.decision import Lock, OptionLock, feed
+from weigh.evidence import Evidence
 from weigh.ruling import more_blocks, rule
 from weigh.scale.race import Race
 
@@ -83,3 +84,26 @@ def test_a_baseline_that_fails_leaves_nothing_to_refer_to():
     assert said(lock, race) == (
         "Nothing can be decided: constraints refer to a, which could not be measured (failed: no such file)."
     )
+
+
+def test_a_replay_looks_at_every_limit_as_whoever_planned_did():
+    """The second limit is certified by early blocks, the first by late ones, when those of the second look worse."""
+    size = Measure(name="size", unit="MB", better="lower", kind="exact", meaning="size")
+    measures = [size, RIGHT, RIGHT.model_copy(update={"name": "recall"})]
+    lock = asked("a", "b", objective=size).model_copy(
+        update={
+            "measures": tuple(measures),
+            "constraints": tuple(Constraint.parse(text, measures) for text in ("accuracy >= 0.5", "recall >= 0.5")),
+        }
+    )
+    even = {"size": 1.0, "accuracy": [0.0, 1.0] * 50, "recall": [0.0, 1.0] * 50}
+    late = {"size": 1.0, "accuracy": [1.0] * 400, "recall": [0.12] * 400}
+    blocks = [even, even, *[even | {"recall": [0.9] * 100}] * 3, late]
+    live, alone = lock.race(), lock.race()
+    for block, values in enumerate(blocks):
+        row = Evidence.model_construct(option="a", block=block, status="measured", values=values)
+        feed(live, block, [row])
+        alone.add(block, {"a": values})
+        alone.judge(block)
+    assert live.feasible("a")
+    assert not alone.feasible("a")
