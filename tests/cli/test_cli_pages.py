@@ -71,8 +71,8 @@ def test_what_is_written_fits_its_schema(generate: ModuleType, weigh: Run):
 
 
 def test_a_stale_page_is_found(generate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    start, end = generate.MARKS
-    (tmp_path / "README.md").write_text(f"{start}\n{end}\n")
+    marks = [f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("choices", "decisions")]
+    (tmp_path / "README.md").write_text("".join(marks))
     monkeypatch.setattr(generate, "ROOT", tmp_path)
     assert generate.main(["--check"]) == 1
     assert generate.main([]) == 0
