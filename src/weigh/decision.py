@@ -304,10 +304,7 @@ def replay(lock: Lock, rows: Sequence[Evidence]) -> Contest:
 
 
 def feed(race: Contest, block: int, rows: Iterable[Evidence]) -> None:
-    """Give one block's evidence to a race, look at every limit of what was measured, and judge.
-
-    Who plans the next block looks at limits that a judgement need not: a replay, which plans nothing, sees the same.
-    """
+    """Give one block's evidence to a race, and judge."""
     measured: dict[str, Mapping[str, Any]] = {}
     for row in rows:
         if row.status == "measured":
@@ -315,9 +312,6 @@ def feed(race: Contest, block: int, rows: Iterable[Evidence]) -> None:
         else:
             race.fail(row.option, f"{row.status}: {row.reason}", block)
     race.add(block, measured)
-    for name in measured:
-        for limit in race.limits if race.runners[name].state == "live" else ():
-            race.meets(name, limit)
     race.judge(block)
 
 

@@ -274,7 +274,8 @@ class Race:
         now = self._size(name)
         known = self._feasible.get(name)
         if known is None or known[0] != now:
-            known = self._feasible[name] = (now, all(self.meets(name, limit) for limit in self.limits))
+            met = [self.meets(name, limit) for limit in self.limits]  # each is looked at: what is certified stays so
+            known = self._feasible[name] = (now, all(met))
         return known[1]
 
     def meets(self, name: str, limit: Limit) -> bool:
