@@ -21,20 +21,19 @@ import argparse
 import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks._ask import at_least, told
+from benchmarks._load import loaded
 from benchmarks._result import report, table
 from benchmarks.decisions import replay, store
 from benchmarks.decisions.rules.weigh import SHARE
@@ -54,7 +53,6 @@ OPTIONS, COLUMNS = 4, 12
 """Options of a record of a toy task and of a table, drawn from all; the baseline comes with them."""
 EPSILON = 0.005
 """Differences that do not matter where a family's objective is a mean, as a share of its range."""
-BUSY = "while True: sum(range(100_000))"
 
 
 class Turn(NamedTuple):
@@ -100,18 +98,6 @@ class Replica(NamedTuple):
     refused: bool
     undecided: int
     seconds: float
-
-
-@contextmanager
-def load(processes: int) -> Iterator[None]:
-    """So many processes that keep a core busy."""
-    busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(processes)]
-    try:
-        yield
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
 
 
 def is_family(source: str) -> bool:
@@ -233,9 +219,9 @@ def replicas(of: Sequence[Turn], folder: Path, over: Callable[..., Iterator[Any]
         records.append(record)
         print(f"[{len(records)}/{len(of)}] {record.turn.source} is decided, {record.seconds:.0f} s", flush=True)
     found = [announced(one) for one in over(again, [record for record in records if not record.turn.loaded])]
-    if loaded := [record for record in records if record.turn.loaded]:
-        with load(os.cpu_count() or 1):
-            found += [announced(one) for one in over(again, loaded)]
+    if beside := [record for record in records if record.turn.loaded]:
+        with loaded(["python"] * (os.cpu_count() or 1)):
+            found += [announced(one) for one in over(again, beside)]
     return found
 
 

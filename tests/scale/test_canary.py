@@ -85,7 +85,7 @@ def test_what_cannot_be_held_live_is_refused() -> None:
         Canary([ERRORS], [MORE], 0.05).merge(Canary([Gauge("errors", "mean", "lower", high=10.0)], [MORE], 0.05))
     with pytest.raises(ValueError, match="promoted unseen"):
         Canary([ERRORS], [], 0.05)
-    with pytest.raises(ValueError, match="alpha = 0 is no error rate"):
+    with pytest.raises(ValueError, match="alpha = 0 is not an error rate"):
         Canary([ERRORS], [MORE], 0)
 
 

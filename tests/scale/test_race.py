@@ -194,7 +194,7 @@ def _how(gauge: str) -> Relative:
     ({"limits": (Limit("speed", ">=", 0.1),)}, "there is no gauge 'speed': there are quality"),
     ({"limits": (Limit("quality", ">=", math.nan),)}, "bounds nothing"),
     ({"objective": "speed"}, "there is no gauge 'speed'"),
-    ({"alpha": 1.0}, "alpha = 1.0 is no error rate"),
+    ({"alpha": 1.0}, "alpha = 1.0 is not an error rate"),
     ({"epsilon": -1.0}, "epsilon = -1.0"),
 ])  # fmt: skip
 def test_what_cannot_be_judged_is_refused(changes: dict[str, Any], why: str) -> None:

@@ -100,14 +100,12 @@ def _cell(lock: Lock, standing: Standing, measure: Measure) -> Cell:
     here, there = standing.measured.get(measure.name), standing.versus_baseline.get(measure.name)
     if here is None:
         return Cell(head(measure), "–", "")
-    by_ratio = measure.compared_by_ratio
-    versus = (
-        ""
-        if there is None
-        else f"× {interval(known(measure, there))}"
-        if by_ratio
-        else f"Δ {_signed(known(measure, there, True))}"
-    )
+    if there is None:
+        versus = ""
+    elif measure.compared_by_ratio:
+        versus = f"× {interval(known(measure, there))}"
+    else:
+        versus = f"Δ {_signed(known(measure, there, True))}"
     return Cell(head(measure), interval(known(measure, here)), versus)
 
 

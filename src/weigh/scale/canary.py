@@ -234,8 +234,7 @@ class Canary:
             if len(watch.sums) != 2 or len(watch.counts) != 2 or min(watch.tally.n, *watch.counts) < 0:
                 raise ValueError(f"what is kept of {limit.gauge}")
         self._met, self._broken = (
-            {self.limits[range(len(self.limits))[place]] for place in state[name] if place >= 0}
-            for name in ("met", "broken")
+            {self.limits[place] for place in state[name] if place >= 0} for name in ("met", "broken")
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from typing import Literal
 
-from weigh.scale.interval import Interval
+from weigh.scale.interval import Interval, checked_alpha
 from weigh.scale.interval import Sequence as ConfidenceSequence
 from weigh.scale.serial import BlockBootstrapMean, SerialMeanSequence
 
@@ -84,8 +84,7 @@ def checked(
         options: names, and the baseline.
         objective: its gauge, and the differences in it that do not matter.
     """
-    if not 0.0 < alpha < 1.0:
-        raise ValueError(f"alpha = {alpha} is no error rate: state one between 0 and 1, such as 0.05")
+    checked_alpha(alpha)
     names = [gauge.name for gauge in gauges]
     for name in (*(limit.gauge for limit in limits), *(objective or ())[:1]):
         if name not in names:
