@@ -1,0 +1,1 @@
+"""Choices of serving: how a model that is trained is run."""

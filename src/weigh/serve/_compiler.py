@@ -1,0 +1,32 @@
+"""`torch.compile` on the CPU, which writes C++ and needs a compiler for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from weigh.choice import Unfit
+
+
+def compiled(function: Callable[..., Any], **how: Any) -> Callable[..., Any]:
+    """`torch.compile(function, **how)`.
+
+    Raises:
+        Unfit: there is no C++ compiler.
+    """
+    import torch
+
+    wanted = os.environ.get("CXX", "g++")
+    if shutil.which(wanted) is None:
+        raise Unfit(
+            f"torch.compile writes C++ and finds no compiler '{wanted}': install one (Debian and Ubuntu: apt-get "
+            "install g++), or name it in the environment variable CXX"
+        )
+    with warnings.catch_warnings():  # torch's own compiler is built on what torch deprecates
+        warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
+        import torch._inductor.compile_fx
+    made: Callable[..., Any] = torch.compile(function, **how)
+    return made
