@@ -70,8 +70,12 @@ def allowed(module: str) -> tuple[str, ...] | None:
         return ("scale", *CORE)
     if level == "data":
         return ("data",)
+    if level == "model":
+        return ("scale", *CORE, "data", "model")
+    if level == "parity":
+        return ("scale", *CORE, "data", "model", "parity")
     if level in AREAS:
-        return ("scale", *CORE, "data", level)
+        return ("scale", *CORE, "data", "model", level)
     return None
 
 

@@ -166,15 +166,24 @@ class Task(Frozen):
     """
 
     def fingerprint(self) -> str:
-        """SHA-256 over all fields, each existing file replaced by the hash of its bytes."""
-        fields = {name: _content(getattr(self, name)) for name in type(self).model_fields}
+        """SHA-256 over all fields, each existing file (or folder of files) replaced by the hash of its bytes."""
+        files = self.files()
+        fields = {name: _content(files.get(name, getattr(self, name))) for name in type(self).model_fields}
         return content_digest(fields)
+
+    def files(self) -> dict[str, Path]:
+        """The fields that are one path each, and where that lies on this machine."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in fields.items() if isinstance(value, Path)}
 
 
 def _content(value: Any) -> Any:
     if isinstance(value, Path) and value.is_file():
         with value.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+    if isinstance(value, Path) and value.is_dir():
+        inside = sorted(path for path in value.rglob("*") if path.is_file())
+        return {path.relative_to(value).as_posix(): _content(path) for path in inside}
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
@@ -349,12 +358,28 @@ class Choice(ABC):
     def twins(self) -> tuple[Option, Option]:
         """Two options of the same worth but with randomness of their own: a race must call them a tie."""
 
-    def measure(self, name: str) -> Measure:
-        """The measure of that name."""
-        for measure in self.measures:
+    def suiting(self, task: Any) -> tuple[Measure, ...]:
+        """The measures that apply to a task, the one that decides first; all, unless the choice says otherwise."""
+        return self.measures
+
+    def required(self, task: Any) -> tuple[str, ...]:
+        """Constraints that hold on a task unless the user states others."""
+        return self.require
+
+    def measure(self, name: str, of: Sequence[Measure] | None = None) -> Measure:
+        """The measure of that name, among `of` (all of the choice when None).
+
+        Raises:
+            UsageError: there is none, or it does not apply to the task that `of` was made for.
+        """
+        among = self.measures if of is None else of
+        for measure in among:
             if measure.name == name:
                 return measure
-        raise UsageError(unknown("measure", name, [m.name for m in self.measures], f"of {self.name}"))
+        known = [measure.name for measure in among]
+        if name in {measure.name for measure in self.measures}:
+            raise UsageError(f"{name} is not measured on a task like this one; type one of {', '.join(known)}")
+        raise UsageError(unknown("measure", name, known, f"of {self.name}"))
 
 
 def unknown(kind: str, name: str, known: Sequence[str], where: str = "") -> str:

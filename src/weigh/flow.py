@@ -103,9 +103,12 @@ def decide(
 
 def lock(made: Choice, question: Question, task: Task, options: Sequence[Option], runner: Engine) -> Lock:
     """Fix everything that the verdict depends on."""
-    required = made.require if question.require is None else question.require
+    measures = made.suiting(task)
+    required = made.required(task) if question.require is None else question.require
     constraints = tuple(Constraint.parse(text, made.measures) for text in required)
-    objective = made.measure(question.objective) if question.objective else made.measures[0]
+    for constraint in constraints:
+        made.measure(constraint.measure, measures)
+    objective = made.measure(question.objective, measures) if question.objective else measures[0]
     fields = task.model_dump(mode="json")
     blocks = runner.open(question.choice, fields, question.seed)
     return Lock(
@@ -115,7 +118,7 @@ def lock(made: Choice, question: Question, task: Task, options: Sequence[Option]
         task_fingerprint=task.fingerprint(),
         options=tuple(catalog.lock_option(made, option) for option in options),
         baseline=catalog.find(made, made.baseline).spec,
-        measures=made.measures,
+        measures=measures,
         objective=objective.name,
         cost=made.cost,
         constraints=constraints,

@@ -152,8 +152,8 @@ def make_task(made: Choice, task: Task | Mapping[str, Any]) -> Task:
 
 
 def _with_files(task: Task) -> Task:
-    for name in type(task).model_fields:
-        value = getattr(task, name)
+    fields = {name: getattr(task, name) for name in type(task).model_fields} | task.files()
+    for name, value in fields.items():
         for path in value if isinstance(value, list | tuple) else (value,):
             if isinstance(path, Path) and printable(str(path)) != str(path):
                 raise UsageError(f"the file {printable(str(path))!r} ({name}) cannot be written down: rename it")

@@ -14,8 +14,9 @@ from widths import SIZES
 from weigh import catalog
 from weigh.choice import Block
 from weigh.compress.quantize import Calibration, Quantize, QuantizeTask
-from weigh.compress.quantize._bench import QuantizeBench
 from weigh.compress.quantize._toy import forward, net, random_layers
+from weigh.model.rows_bench import RowsBench
+from weigh.model.source import open_source
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,7 +80,7 @@ def convert(choice: Quantize, tmp_path: Path) -> Callable[..., onnx.ModelProto]:
     """The graph that an option makes of a model."""
 
     def made(option: str, model: Path, **feeds: np.ndarray) -> onnx.ModelProto:
-        path = catalog.find(choice, option).convert(model, Calibration(feeds), tmp_path)  # type: ignore[attr-defined]
+        path = catalog.find(choice, option).convert(open_source(model), Calibration(feeds), tmp_path)  # type: ignore[attr-defined]
         return onnx.load(path)
 
     return made
@@ -90,7 +91,7 @@ def whole_race() -> Callable[..., dict[str, np.ndarray]]:
     """All values of one option over every block of a task, by measure."""
 
     def measured(task: QuantizeTask, option: Any, seed: int = 0) -> dict[str, np.ndarray]:
-        bench = QuantizeBench(task, seed)
+        bench = RowsBench(task, seed)
         subject = bench.prepare(option)
         count = bench.blocks.race + bench.blocks.fresh
         trials = [bench.trial(subject, Block(index=i, seed=i)) for i in range(count)]

@@ -7,13 +7,14 @@ import onnx
 from onnx import helper, numpy_helper
 
 from weigh.compress.quantize import Calibration, Quantizer
+from weigh.model.source import Source
 
 
 class Slow(Quantizer):
     """Adds zero times a wide product to the scores. Source: none."""
 
-    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
-        changed = onnx.load(model)
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
+        changed = onnx.load(source.path)
         graph = changed.graph
         width = graph.input[0].type.tensor_type.shape.dim[1].dim_value
         classes = graph.output[0].type.tensor_type.shape.dim[1].dim_value

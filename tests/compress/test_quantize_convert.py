@@ -16,7 +16,8 @@ from widths import SIZES
 from weigh import catalog
 from weigh.choice import Block, Unfit, UsageError
 from weigh.compress.quantize import Calibration, Quantize, Quantizer, QuantizeTask, convert
-from weigh.compress.quantize._bench import QuantizeBench
+from weigh.model.rows_bench import RowsBench
+from weigh.model.source import Source
 
 SPECS = ["none", "float16", "int8_dynamic", "int8_static:calibration=entropy", "int8_per_channel"]
 
@@ -35,7 +36,7 @@ def digest(path: Path) -> str:
 def test_the_file_is_the_one_that_was_measured(
     choice: Quantize, plain: QuantizeTask, cache: Path, tmp_path: Path, spec: str
 ) -> None:
-    option, bench = catalog.find(choice, spec), QuantizeBench(plain, seed=7)
+    option, bench = catalog.find(choice, spec), RowsBench(plain, seed=7)
     assert isinstance(option, Quantizer)
     measured = bench.prepare(option)
     size = bench.trial(measured, Block(index=0, seed=0))["size"]
@@ -82,14 +83,14 @@ def test_nothing_is_overwritten_unasked(choice: Quantize, plain: QuantizeTask, t
 class Split(Quantizer):
     """Keeps its weights in a file beside the graph. Source: none."""
 
-    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         made = folder / "graph.onnx"
-        onnx.save(onnx.load(model), made, save_as_external_data=True, location="weights.bin", size_threshold=0)
+        onnx.save(onnx.load(source.path), made, save_as_external_data=True, location="weights.bin", size_threshold=0)
         return made
 
 
 def test_files_beside_the_model_are_weighed_and_copied(plain: QuantizeTask, tmp_path: Path) -> None:
-    bench = QuantizeBench(plain, seed=0)
+    bench = RowsBench(plain, seed=0)
     subject = bench.prepare(Split())
     size = bench.trial(subject, Block(index=0, seed=0))["size"]
     weights = sum(4 * (a * b + b) for a, b in pairwise(SIZES))
@@ -105,7 +106,7 @@ def test_files_beside_the_model_are_weighed_and_copied(plain: QuantizeTask, tmp_
 class Garbled(Quantizer):
     """Writes what is no model. Source: none."""
 
-    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         (folder / "model.onnx").write_bytes(b"garbled")
         return folder / "model.onnx"
 
@@ -113,17 +114,17 @@ class Garbled(Quantizer):
 class Elsewhere(Quantizer):
     """Copies the model to a place of its own. Source: none."""
 
-    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
-        return Path(shutil.copy(model, folder.parent / "mine.onnx"))
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
+        return Path(shutil.copy(source.path, folder.parent / "mine.onnx"))
 
 
 def test_what_cannot_be_loaded_is_unfit_and_not_kept(plain: QuantizeTask, cache: Path) -> None:
     with pytest.raises(Unfit, match="cannot load what came out") as refusal:
-        QuantizeBench(plain, seed=0).prepare(Garbled())
+        RowsBench(plain, seed=0).prepare(Garbled())
     assert str(cache) not in str(refusal.value)
     assert list((cache / "artefacts").iterdir()) == []
 
 
 def test_an_option_writes_where_it_is_told(plain: QuantizeTask) -> None:
     with pytest.raises(ValueError, match="outside the folder"):
-        QuantizeBench(plain, seed=0).prepare(Elsewhere())
+        RowsBench(plain, seed=0).prepare(Elsewhere())

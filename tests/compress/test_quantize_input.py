@@ -21,9 +21,9 @@ from widths import SIZES
 
 from weigh.choice import UsageError
 from weigh.compress.quantize import QuantizeTask
-from weigh.compress.quantize._bench import QuantizeBench
 from weigh.compress.quantize._planted import Jitter
 from weigh.compress.quantize._toy import forward, net
+from weigh.model.rows_bench import RowsBench
 
 WIDTH, CLASSES = SIZES[0], SIZES[-1]
 
@@ -37,7 +37,7 @@ def accuracy(task: QuantizeTask) -> float:
     from weigh.choice import Block
     from weigh.compress.quantize.none import Unchanged
 
-    bench = QuantizeBench(task, seed=0)
+    bench = RowsBench(task, seed=0)
     subject = bench.prepare(Unchanged())
     count = bench.blocks.race + bench.blocks.fresh
     trials = [bench.trial(subject, Block(index=i, seed=i)) for i in range(count)]
@@ -53,7 +53,7 @@ def table(tmp_path_factory: pytest.TempPathFactory, plain: QuantizeTask) -> pl.D
 def test_a_table_gives_what_arrays_give(plain: QuantizeTask, table: pl.DataFrame, tmp_path: Path) -> None:
     table.write_parquet(tmp_path / "rows.parquet")
     task = changed(plain, data=tmp_path / "rows.parquet", label="answer")
-    np.testing.assert_array_equal(QuantizeBench(task, 0).rows.feeds["X"], QuantizeBench(plain, 0).rows.feeds["X"])
+    np.testing.assert_array_equal(RowsBench(task, 0).rows.feeds["X"], RowsBench(plain, 0).rows.feeds["X"])
     assert accuracy(task) == accuracy(plain)
 
 
@@ -104,9 +104,9 @@ def test_columns_of_scores_may_have_names(plain: QuantizeTask, tmp_path: Path) -
     task = changed(plain, data=tmp_path / "rows.npz")
     assert accuracy(changed(task, classes=names.tolist())) == accuracy(plain)
     with pytest.raises(UsageError, match="classes="):
-        QuantizeBench(task, 0)
+        RowsBench(task, 0)
     with pytest.raises(UsageError, match=r"no class 'eel'.*in classes"):
-        QuantizeBench(changed(task, classes=["ant", "bee", "cat", "dog", "elk"]), 0)
+        RowsBench(changed(task, classes=["ant", "bee", "cat", "dog", "elk"]), 0)
 
 
 def fixed(model: onnx.ModelProto, rows: int) -> onnx.ModelProto:
@@ -119,11 +119,11 @@ def test_a_model_of_a_fixed_batch(plain: QuantizeTask, layers: list[Any], tmp_pa
     task = changed(plain, model=saved(tmp_path / "eight.onnx", fixed(net(layers), 8)), batch=8)
     assert accuracy(task) == accuracy(plain)
     with pytest.raises(UsageError, match="type batch=8"):
-        QuantizeBench(changed(task, batch=1), 0)
+        RowsBench(changed(task, batch=1), 0)
 
 
 def test_overflow_is_a_wrong_answer(plain: QuantizeTask) -> None:
-    bench = QuantizeBench(plain, 0)
+    bench = RowsBench(plain, 0)
     scores = np.array([[1.0, 2.0], [np.nan, 1.0]])
     assert bench.reader.answers(scores).tolist() == [1, -1]
 
@@ -161,7 +161,7 @@ def test_what_is_no_model_is_named(plain: QuantizeTask, tmp_path: Path, kind: st
     write, message = NOT_MODELS[kind]
     write(tmp_path / "model.onnx")
     with pytest.raises(UsageError, match=message):
-        QuantizeBench(changed(plain, model=tmp_path / "model.onnx"), 0)
+        RowsBench(changed(plain, model=tmp_path / "model.onnx"), 0)
 
 
 def test_a_pickle_is_never_opened(plain: QuantizeTask, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_pickle_is_never_opened(plain: QuantizeTask, tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", X=np.array([Trap()] * 3, dtype=object), y=np.array([0, 1, 0]))
     for fields in ({"model": tmp_path / "model.onnx"}, {"data": tmp_path / "rows.npz"}):
         with pytest.raises(UsageError, match="run any code"):
-            QuantizeBench(changed(plain, **fields), 0)
+            RowsBench(changed(plain, **fields), 0)
     assert not (tmp_path / "sprung").exists()
 
 
@@ -184,8 +184,8 @@ def test_a_pickled_estimator_is_opened_at_the_users_word(plain: QuantizeTask, tm
     path = tmp_path / "model.joblib"
     joblib.dump(model, path)
     with pytest.raises(UsageError, match="type --trust"):
-        QuantizeBench(changed(plain, model=path), 0)
-    bench = QuantizeBench(changed(plain, model=path, trust=True, answer="auto"), 0)
+        RowsBench(changed(plain, model=path), 0)
+    bench = RowsBench(changed(plain, model=path, trust=True, answer="auto"), 0)
     feed = bench.rows.take(np.arange(100))
     answers = bench.reader.answers(bench.original.answer(feed))
     assert answers.tolist() == model.predict(next(iter(feed.values()))).tolist()
@@ -212,7 +212,7 @@ def test_a_trusted_pickle_that_holds_no_fitted_estimator_is_refused(
 ) -> None:
     joblib.dump(held, tmp_path / "model.pkl")
     with pytest.raises(UsageError, match=message):
-        QuantizeBench(changed(plain, model=tmp_path / "model.pkl", trust=True), 0)
+        RowsBench(changed(plain, model=tmp_path / "model.pkl", trust=True), 0)
 
 
 def test_weights_of_a_constant_in_another_file_are_refused(plain: QuantizeTask, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_weights_of_a_constant_in_another_file_are_refused(plain: QuantizeTask, 
     onnx.external_data_helper.set_external_data(tensor, "w.bin")
     model.graph.node.append(helper.make_node("Constant", [], ["w"], value=tensor))
     with pytest.raises(UsageError, match="keeps its weights in another file"):
-        QuantizeBench(changed(plain, model=saved(tmp_path / "constant.onnx", model)), 0)
+        RowsBench(changed(plain, model=saved(tmp_path / "constant.onnx", model)), 0)
 
 
 def test_a_model_without_inputs_is_refused(plain: QuantizeTask, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_model_without_inputs_is_refused(plain: QuantizeTask, tmp_path: Path) 
     model = helper.make_model(helper.make_graph([node], "g", [], [out]), opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
     with pytest.raises(UsageError, match="takes no inputs"):
-        QuantizeBench(changed(plain, model=saved(tmp_path / "none.onnx", model)), 0)
+        RowsBench(changed(plain, model=saved(tmp_path / "none.onnx", model)), 0)
 
 
 def test_files_that_are_no_archives_of_arrays_are_refused(plain: QuantizeTask, tmp_path: Path) -> None:
@@ -240,14 +240,14 @@ def test_files_that_are_no_archives_of_arrays_are_refused(plain: QuantizeTask, t
     (tmp_path / "text.npz").write_text("x,y")
     for name in ("one.npz", "text.npz"):
         with pytest.raises(UsageError, match=r"is no \.npz archive; write one: numpy.savez"):
-            QuantizeBench(changed(plain, data=tmp_path / name), 0)
+            RowsBench(changed(plain, data=tmp_path / name), 0)
 
 
 def test_weights_in_another_file_are_refused(plain: QuantizeTask, tmp_path: Path) -> None:
     model = onnx.load(plain.model)
     onnx.save(model, tmp_path / "split.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
     with pytest.raises(UsageError, match="write one file"):
-        QuantizeBench(changed(plain, model=tmp_path / "split.onnx"), 0)
+        RowsBench(changed(plain, model=tmp_path / "split.onnx"), 0)
 
 
 def test_an_operator_that_the_runtime_lacks(plain: QuantizeTask, tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_an_operator_that_the_runtime_lacks(plain: QuantizeTask, tmp_path: Path)
     model.graph.node[0].domain = "org.example"
     model.opset_import.append(helper.make_opsetid("org.example", 1))
     with pytest.raises(UsageError, match="cannot load"):
-        QuantizeBench(changed(plain, model=saved(tmp_path / "odd.onnx", model)), 0)
+        RowsBench(changed(plain, model=saved(tmp_path / "odd.onnx", model)), 0)
 
 
 RANDOM = np.random.default_rng(0).normal(size=(300, WIDTH))
@@ -288,7 +288,7 @@ def test_rows_that_cannot_judge(plain: QuantizeTask, tmp_path: Path, kind: str) 
     arrays = {"X": RANDOM, "y": np.arange(300) % 2, **arrays}
     np.savez(tmp_path / "rows.npz", **{name: values for name, values in arrays.items() if values is not None})
     with pytest.raises(UsageError, match=message):
-        QuantizeBench(changed(plain, data=tmp_path / "rows.npz"), 0)
+        RowsBench(changed(plain, data=tmp_path / "rows.npz"), 0)
 
 
 BAD_TABLES: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str]] = {
@@ -306,7 +306,7 @@ def test_tables_that_cannot_judge(plain: QuantizeTask, table: pl.DataFrame, tmp_
     spoil, message = BAD_TABLES[kind]
     spoil(table).write_parquet(tmp_path / "rows.parquet")
     with pytest.raises(UsageError, match=message):
-        QuantizeBench(changed(plain, data=tmp_path / "rows.parquet", label="answer"), 0)
+        RowsBench(changed(plain, data=tmp_path / "rows.parquet", label="answer"), 0)
 
 
 def two_outputs(layers: list[Any]) -> onnx.ModelProto:
@@ -318,17 +318,17 @@ def two_outputs(layers: list[Any]) -> onnx.ModelProto:
 def test_outputs_that_could_mean_two_things(plain: QuantizeTask, layers: list[Any], tmp_path: Path) -> None:
     one = changed(plain, model=saved(tmp_path / "one.onnx", single(layers)))
     with pytest.raises(UsageError, match=r"answer=threshold.*or answer=value"):
-        QuantizeBench(one, 0)
+        RowsBench(one, 0)
     with pytest.raises(UsageError, match="scale="):
-        QuantizeBench(changed(one, answer="value"), 0)
+        RowsBench(changed(one, answer="value"), 0)
     two = changed(plain, model=saved(tmp_path / "two.onnx", two_outputs(layers)))
     with pytest.raises(UsageError, match=r"has 2 outputs .*output=scores"):
-        QuantizeBench(two, 0)
+        RowsBench(two, 0)
     with pytest.raises(UsageError, match=r"no output 'score'.*did you mean 'scores'"):
-        QuantizeBench(changed(two, output="score"), 0)
+        RowsBench(changed(two, output="score"), 0)
     assert accuracy(changed(two, output="scores")) == accuracy(plain)
     with pytest.raises(UsageError, match="answer=scores or answer=threshold"):
-        QuantizeBench(changed(plain, answer="label"), 0)
+        RowsBench(changed(plain, answer="label"), 0)
 
 
 def test_labels_written_otherwise_than_the_model_says(digits: Any, tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_labels_written_otherwise_than_the_model_says(digits: Any, tmp_path: Pat
     rows = np.load(task.data)
     np.savez(tmp_path / "rows.npz", X=rows["X"], y=np.array([f"digit {y}" for y in rows["y"]]))
     with pytest.raises(UsageError, match="write the labels as the model does"):
-        QuantizeBench(changed(task, data=tmp_path / "rows.npz"), 0)
+        RowsBench(changed(task, data=tmp_path / "rows.npz"), 0)
 
 
 def sums(tmp_path: Path, left: list[Any], right: list[Any]) -> Path:
@@ -364,19 +364,19 @@ def test_inputs_that_are_no_rows(plain: QuantizeTask, tmp_path: Path, kind: str)
     left, right, values, message = BAD_PAIRS[kind]
     np.savez(tmp_path / "rows.npz", left=ROW, right=values, y=np.arange(400) % 4)
     with pytest.raises(UsageError, match=message):
-        QuantizeBench(changed(plain, model=sums(tmp_path, left, right), data=tmp_path / "rows.npz"), 0)
+        RowsBench(changed(plain, model=sums(tmp_path, left, right), data=tmp_path / "rows.npz"), 0)
 
 
 def test_one_fixed_input_fixes_the_batch(plain: QuantizeTask, tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", left=ROW, right=ROW, y=ROW.argmax(axis=1))
     task = changed(plain, model=sums(tmp_path, ["rows", 4], [2, 4]), data=tmp_path / "rows.npz")
     with pytest.raises(UsageError, match="type batch=2"):
-        QuantizeBench(task, 0)
+        RowsBench(task, 0)
     assert accuracy(changed(task, batch=2)) == 1.0
 
 
 def test_rows_that_calibrate_do_not_judge(plain: QuantizeTask, tmp_path: Path) -> None:
-    apart = QuantizeBench(changed(plain, calibration=plain.data), 0)
+    apart = RowsBench(changed(plain, calibration=plain.data), 0)
     judged, seen = apart.rows.feeds["X"], apart.split.calibration.feeds["X"]
     assert (len(seen), len(judged), apart.split.left_out) == (200, 500, 200)
     assert len(np.unique(np.concatenate([judged, seen]), axis=0)) == 700
@@ -387,7 +387,7 @@ def test_a_row_that_occurs_often_judges_as_often(plain: QuantizeTask, tmp_path: 
     rows = np.load(plain.data)
     x, y = np.concatenate([rows["X"], np.repeat(rows["X"][:1], 700, axis=0)]), np.concatenate([rows["y"], rows["y"]])
     np.savez(tmp_path / "rows.npz", X=x, y=y)
-    split = QuantizeBench(changed(plain, data=tmp_path / "rows.npz", calibration_rows=50), 0).split
+    split = RowsBench(changed(plain, data=tmp_path / "rows.npz", calibration_rows=50), 0).split
     seen = split.calibration.feeds["X"]
     assert len(np.unique(seen, axis=0)) == split.calibration.rows == 50
     assert len(split.judged) + 50 + split.left_out == 1400
@@ -399,8 +399,8 @@ def test_too_few_distinct_rows(plain: QuantizeTask, tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", X=np.repeat(RANDOM[:30], 10, axis=0), y=np.arange(300) % 2)
     task = changed(plain, data=tmp_path / "rows.npz")
     with pytest.raises(UsageError, match=r"30 of them for calibration and 270 that repeat .*calibration_rows=3"):
-        QuantizeBench(task, 0)
-    assert len(QuantizeBench(changed(task, calibration_rows=3), 0).rows) == 270
+        RowsBench(task, 0)
+    assert len(RowsBench(changed(task, calibration_rows=3), 0).rows) == 270
 
 
 def test_a_model_of_several_inputs(layers: list[Any], plain: QuantizeTask, tmp_path: Path) -> None:
@@ -417,5 +417,5 @@ def test_a_model_of_several_inputs(layers: list[Any], plain: QuantizeTask, tmp_p
     np.savez(tmp_path / "rows.npz", left=x[0], right=x[1], y=x.sum(axis=0).argmax(axis=1))
     task = changed(plain, model=saved(tmp_path / "sum.onnx", model), data=tmp_path / "rows.npz")
     assert accuracy(task) == 1.0
-    bench = QuantizeBench(task, 0)
+    bench = RowsBench(task, 0)
     assert bench.load(bench.prepare(Jitter()).made.path).answer(bench.rows.feeds).shape == (200, 4)

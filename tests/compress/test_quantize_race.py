@@ -18,12 +18,13 @@ from onnx import TensorProto, helper, numpy_helper
 from weigh import catalog, decide
 from weigh.choice import Curves, Table, Unfit
 from weigh.compress.quantize import Calibration, Quantize, Quantizer, QuantizeTask
-from weigh.compress.quantize._artefact import artefact
-from weigh.compress.quantize._bench import QuantizeBench
 from weigh.compress.quantize._planted import Jitter
 from weigh.compress.quantize._toy import forward, net, random_layers
 from weigh.compress.quantize.float16 import Float16
 from weigh.engine.inline import InlineEngine
+from weigh.model.artefact import artefact
+from weigh.model.rows_bench import RowsBench
+from weigh.model.source import Source, open_source
 
 HERE = Path(__file__).parent
 CALIBRATED = [
@@ -63,13 +64,13 @@ class Worse(Quantizer):
 
     shift: float = 0.11
 
-    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
-        changed = onnx.load(model)
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
+        changed = onnx.load(source.path)
         bias = next(tensor for tensor in changed.graph.initializer if tensor.name == "bias2")
         moved = numpy_helper.to_array(bias) + self.shift * (np.arange(bias.dims[0]) == 0)
         bias.CopyFrom(numpy_helper.from_array(moved.astype(np.float32), bias.name))
         onnx.save(changed, folder / "changed.onnx")
-        made = Float16().convert(folder / "changed.onnx", calibration, folder)
+        made = Float16().convert(open_source(folder / "changed.onnx"), calibration, folder)
         (folder / "changed.onnx").unlink()
         return made
 
@@ -133,7 +134,7 @@ def test_a_certificate_on_a_finite_set_says_so_and_speaks_for_no_others(plain: Q
 
 
 def test_each_row_is_judged_once_and_none_that_calibrates(plain: QuantizeTask) -> None:
-    bench = QuantizeBench(plain, seed=0)
+    bench = RowsBench(plain, seed=0)
     judged, seen = bench.rows.feeds["X"], bench.split.calibration.feeds["X"]
     everything = np.load(plain.data)["X"]
     assert len(np.unique(np.concatenate([judged, seen]), axis=0)) == len(everything) == len(judged) + len(seen)
@@ -143,7 +144,7 @@ def test_each_row_is_judged_once_and_none_that_calibrates(plain: QuantizeTask) -
 
 
 def test_the_seed_moves_rows_and_not_artefacts(plain: QuantizeTask) -> None:
-    benches = [QuantizeBench(plain, seed) for seed in (0, 0, 1)]
+    benches = [RowsBench(plain, seed) for seed in (0, 0, 1)]
     orders = [bench._order.tolist() for bench in benches]
     assert orders[0] == orders[1] != orders[2]
     paths = {bench.prepare(catalog.find(Quantize(), "int8_static")).made.path for bench in benches}
@@ -152,7 +153,7 @@ def test_the_seed_moves_rows_and_not_artefacts(plain: QuantizeTask) -> None:
 
 def test_an_artefact_is_made_once_by_many(plain: QuantizeTask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WEIGH_CACHE", str(tmp_path))
-    bench = QuantizeBench(plain, seed=0)
+    bench = RowsBench(plain, seed=0)
     with ThreadPoolExecutor(4) as pool:
         paths = set(pool.map(lambda _: artefact(Jitter(), bench.model, bench.split.calibration), range(4)))
     (made,) = paths
@@ -165,7 +166,7 @@ def test_an_artefact_is_made_once_by_many(plain: QuantizeTask, monkeypatch: pyte
 class Broken(Quantizer):
     """Writes half a file and gives up. Source: none."""
 
-    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         (folder / "model.onnx").write_bytes(b"half")
         raise OSError("no space left")
 
@@ -173,7 +174,7 @@ class Broken(Quantizer):
 def test_what_fails_leaves_nothing_behind(plain: QuantizeTask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WEIGH_CACHE", str(tmp_path))
     with pytest.raises(OSError, match="no space"):
-        QuantizeBench(plain, seed=0).prepare(Broken())
+        RowsBench(plain, seed=0).prepare(Broken())
     assert list((tmp_path / "artefacts").iterdir()) == []
 
 
@@ -186,7 +187,7 @@ def test_trees_have_nothing_to_quantize(choice: Quantize, tmp_path: Path, option
     tree = DecisionTreeClassifier(max_depth=3).fit(x, x[:, 0] > 0)
     (tmp_path / "tree.onnx").write_bytes(to_onnx(tree, x[:1], options={"zipmap": False}).SerializeToString())
     np.savez(tmp_path / "rows.npz", X=x, y=x[:, 0] > 0)
-    bench = QuantizeBench(QuantizeTask(model=tmp_path / "tree.onnx", data=tmp_path / "rows.npz"), seed=0)
+    bench = RowsBench(QuantizeTask(model=tmp_path / "tree.onnx", data=tmp_path / "rows.npz"), seed=0)
     with pytest.raises(Unfit, match=r"nothing to (halve|quantize).*TreeEnsembleClassifier"):
         bench.prepare(catalog.find(choice, option))
 
@@ -219,7 +220,7 @@ def test_convolutions_are_served(
 ) -> None:
     values = whole_race(convolution, catalog.find(choice, option))
     assert values["agreement"].mean() > 0.93
-    made = onnx.load(QuantizeBench(convolution, 0).prepare(catalog.find(choice, option)).made.path)
+    made = onnx.load(RowsBench(convolution, 0).prepare(catalog.find(choice, option)).made.path)
     types = {tensor.data_type for tensor in made.graph.initializer if list(tensor.dims) == [6, 1, 3, 3]}
     expected = {"float16": TensorProto.FLOAT16, "int8_dynamic": TensorProto.FLOAT}
     assert types == {expected.get(option, TensorProto.INT8)}
@@ -230,7 +231,7 @@ def test_old_opsets_are_served(
     choice: Quantize, plain: QuantizeTask, layers: list[Any], tmp_path: Path, option: str
 ) -> None:
     onnx.save(net(layers, opset=9), tmp_path / "old.onnx")
-    bench = QuantizeBench(plain.model_copy(update={"model": tmp_path / "old.onnx"}), seed=0)
+    bench = RowsBench(plain.model_copy(update={"model": tmp_path / "old.onnx"}), seed=0)
     answers = bench.reader.answers(
         bench.load(bench.prepare(catalog.find(choice, option)).made.path).answer(bench.rows.feeds)
     )
@@ -238,7 +239,7 @@ def test_old_opsets_are_served(
 
 
 def test_exhibits_show_every_artefact(choice: Quantize, plain: QuantizeTask) -> None:
-    bench = QuantizeBench(plain, seed=0)
+    bench = RowsBench(plain, seed=0)
     subjects = {name: bench.prepare(catalog.find(choice, name)) for name in ("none", "float16", "int8_dynamic")}
     table, curves, files = bench.exhibits(subjects)
     assert isinstance(table, Table) and isinstance(curves, Curves) and isinstance(files, Table)

@@ -18,10 +18,11 @@ from widths import SIZES
 from weigh import catalog
 from weigh.choice import Block, Unfit
 from weigh.compress.quantize import Calibration, Quantize, QuantizeTask
-from weigh.compress.quantize._bench import QuantizeBench
 from weigh.compress.quantize._ranges import BINS, _loss, clip_at, histograms
-from weigh.compress.quantize._session import Session, load_session
 from weigh.compress.quantize._toy import forward, net, random_layers
+from weigh.model.rows_bench import RowsBench
+from weigh.model.session import Session, load_session
+from weigh.model.source import open_source
 
 CALIBRATED = [
     "int8_static",
@@ -56,7 +57,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("option", ["none", "float16", *INT8])
 def test_a_weight_takes_as_many_bytes_as_its_type(choice: Quantize, wide: Path, tmp_path: Path, option: str) -> None:
-    made = catalog.find(choice, option).convert(wide, Calibration({"X": gaussian(100, 256)}), tmp_path)  # type: ignore[attr-defined]
+    made = catalog.find(choice, option).convert(open_source(wide), Calibration({"X": gaussian(100, 256)}), tmp_path)  # type: ignore[attr-defined]
     each = {"none": 4, "float16": 2}.get(option, 1)
     weights = 256 * 512 * each
     biases_and_names = 512 * (4 + 9 * ("channel" in option)) + 4096
@@ -153,7 +154,7 @@ def test_integer_kernels_compute_what_the_file_says(
     """On CPUs without VNNI, sums of two 8-bit products saturate: the same file answers otherwise than it should."""
     import onnxruntime
 
-    bench = QuantizeBench(plain, seed=0)
+    bench = RowsBench(plain, seed=0)
     made, feed = bench.prepare(catalog.find(choice, option)).made.path, dict(bench.rows.feeds)
     settings = onnxruntime.SessionOptions()
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -186,7 +187,7 @@ def test_every_option_serves_a_net_of_scikit_learn(
 def test_values_pair_row_by_row(
     choice: Quantize, plain: QuantizeTask, layers: list[Any], whole_race: Callable[..., dict[str, np.ndarray]]
 ) -> None:
-    bench = QuantizeBench(plain, seed=4)
+    bench = RowsBench(plain, seed=4)
     inputs, truth = bench.rows.feeds["X"][bench._order], bench.truth[bench._order]
     right = forward(layers, inputs).argmax(axis=1) == truth
     np.testing.assert_array_equal(whole_race(plain, catalog.find(choice, "none"), seed=4)["accuracy"], right)
@@ -194,13 +195,13 @@ def test_values_pair_row_by_row(
 
 def test_runs_to_warm_up_do_not_count(plain: QuantizeTask, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = accumulate(range(100))
-    monkeypatch.setattr("weigh.compress.quantize._session.time.perf_counter_ns", lambda: next(ticks) * 1_000_000)
+    monkeypatch.setattr("weigh.model.session.time.perf_counter_ns", lambda: next(ticks) * 1_000_000)
     session = Session(plain.model, "scores", threads=1, batch=1)
     assert session.times({"X": gaussian(1, SIZES[0])}, warmup=2, runs=3) == [5, 7, 9]
 
 
 def test_one_run_a_round_counts_for_the_tail(choice: Quantize, plain: QuantizeTask) -> None:
-    bench = QuantizeBench(plain, seed=0)
+    bench = RowsBench(plain, seed=0)
     subject = bench.prepare(catalog.find(choice, "none"))
     values = bench.trial(subject, Block(index=0, seed=0))
     assert values["p95"] == subject.times[0][-1:]
@@ -246,7 +247,7 @@ def forward_to(layers: list[Any], x: np.ndarray, count: int) -> np.ndarray:
 
 def test_a_row_is_answered_in_the_company_in_which_it_is_served(choice: Quantize, plain: QuantizeTask) -> None:
     """int8_dynamic takes its ranges from the batch: one wild row coarsens the answers of those beside it."""
-    alone, together = (QuantizeBench(plain.model_copy(update={"batch": batch}), seed=0) for batch in (1, 100))
+    alone, together = (RowsBench(plain.model_copy(update={"batch": batch}), seed=0) for batch in (1, 100))
     path = alone.prepare(catalog.find(choice, "int8_dynamic")).made.path
     x = gaussian(100, SIZES[0])
     wild = np.concatenate([x[:99], 1000 * x[99:]])

@@ -127,10 +127,10 @@ def has_independent_twins(subject: Subject) -> None:
     one, other = ([trial.values for trial in subject.measured(twin)] for twin in subject.made.twins())
     apart = [
         m.name
-        for m in subject.made.measures
+        for m in subject.measures
         if m.kind != "time" and any(a[m.name] != b[m.name] for a, b in zip(one, other, strict=True))
     ]
-    timed = subject.made.measures[0].kind == "time"
+    timed = subject.measures[0].kind == "time"
     hold(
         apart or timed,
         f"the twins of {subject.made.name} give the same values on every block, so that their race proves nothing",

@@ -129,7 +129,7 @@ def is_typed_back(subject: Subject) -> None:
 
 def gives_the_measures(subject: Subject) -> None:
     """A trial gives exactly the declared measures, within their bounds."""
-    declared = {measure.name: measure for measure in subject.made.measures}
+    declared = {measure.name: measure for measure in subject.measures}
     for option in subject.options():
         for trial in subject.measured(option):
             given = set(trial.values)
@@ -184,7 +184,7 @@ def pairs_with_the_baseline(subject: Subject) -> None:
 
 def repeats_itself(subject: Subject) -> None:
     """The same seed gives the same values (times apart)."""
-    compared = [m.name for m in subject.made.measures if m.kind != "time" and m.unit not in CLOCKS]
+    compared = [m.name for m in subject.measures if m.kind != "time" and m.unit not in CLOCKS]
     for option in subject.options():
         first = subject.measured(option)
         again = subject.trials(option, opened(subject.ref, subject.task)[0])

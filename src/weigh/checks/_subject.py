@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weigh import catalog
-from weigh.choice import Block, Blocks, Choice, Option, Task
+from weigh.choice import Block, Blocks, Choice, Measure, Option, Task
 from weigh.engine import Trial
 from weigh.engine.inline import InlineEngine
 
@@ -58,6 +58,11 @@ class Subject:
     def task(self) -> Task:
         """The toy task for seed 0."""
         return self.made.toy(self.folder, 0)
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """Those that apply to the toy task."""
+        return self.made.suiting(self.task)
 
     @property
     def engine(self) -> InlineEngine:

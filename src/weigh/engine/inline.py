@@ -35,6 +35,7 @@ class InlineEngine(Engine):
         self._catch = catch
         self._choice: Choice | None = None
         self._bench: Bench | None = None
+        self._measures: Sequence[Measure] = ()
         self._subjects: dict[str, Any] = {}
         self._refused: dict[str, Trial] = {}
         self._away = False
@@ -53,7 +54,7 @@ class InlineEngine(Engine):
         opened = self._choice.task.model_validate(task)
         if self._away and opened.fingerprint() != fingerprint:
             raise Halted(f"{_elsewhere(opened)}; {EVERYWHERE}")
-        self._bench = self._choice.open(opened, seed)
+        self._bench, self._measures = self._choice.open(opened, seed), self._choice.suiting(opened)
         return self._bench.blocks
 
     def run(self, block: Block, options: Sequence[OptionLock]) -> Iterator[Trial]:
@@ -98,7 +99,7 @@ class InlineEngine(Engine):
         start = time.perf_counter()
         try:
             values = plain_values(self._bench.trial(self._subjects[option.spec], block))
-            fitting(values, self._choice.measures)
+            fitting(values, self._measures)
             return Trial(option=option.spec, values=values, seconds=time.perf_counter() - start)
         except self._catch as error:
             stop_for(error)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from weigh.choice import Unfit
-from weigh.compress.quantize import Calibration
-from weigh.compress.quantize._model import operators
+from weigh.model.onnx_file import operators
+from weigh.model.source import Source
+from weigh.model.task import Calibration
 
 if TYPE_CHECKING:
     import onnx
@@ -36,6 +37,15 @@ REDUCE_RANGE: bool = Field(
     description="weights of 7 bits: on x86 CPUs without VNNI, sums of two 8-bit products saturate, which can cost more "
     "than the bit; false suits CPUs with VNNI and ARM",
 )
+
+
+def need_onnx(source: Source, name: str) -> Path:
+    """The file of an ONNX model; `Unfit` for any other."""
+    if source.format != "onnx":
+        raise Unfit(
+            f"{name} rewrites ONNX graphs, and this model is {source.format}: export it to ONNX for that option"
+        )
+    return source.path
 
 
 def weights(model: onnx.ModelProto, kinds: tuple[str, ...], dims: int) -> int:

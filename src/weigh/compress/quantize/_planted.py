@@ -8,6 +8,7 @@ from typing import ClassVar, final
 from pydantic import Field
 
 from weigh.compress.quantize import Calibration, Quantizer
+from weigh.model.source import Source
 
 
 @final
@@ -16,17 +17,17 @@ class Hollow(Quantizer):
 
     name: ClassVar[str] = "hollow"
 
-    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         import numpy as np
         import onnx
         from onnx import helper, numpy_helper
 
-        graph = onnx.load(model).graph
-        source, target = graph.input[0], graph.output[0]
-        shape = [value.type.tensor_type.shape.dim[1].dim_value for value in (source, target)]
+        graph = onnx.load(source.path).graph
+        first, last = graph.input[0], graph.output[0]
+        shape = [value.type.tensor_type.shape.dim[1].dim_value for value in (first, last)]
         zeros = numpy_helper.from_array(np.zeros(shape, np.float32), "zeros")
-        node = helper.make_node("MatMul", [source.name, "zeros"], [target.name])
-        empty = helper.make_graph([node], "hollow", [source], [target], [zeros])
+        node = helper.make_node("MatMul", [first.name, "zeros"], [last.name])
+        empty = helper.make_graph([node], "hollow", [first], [last], [zeros])
         made = folder / "model.onnx"
         onnx.save(helper.make_model(empty, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), made)
         return made
@@ -41,12 +42,12 @@ class Jitter(Quantizer):
     seed: int = Field(1, description="seed of the noise")
     noise: float = Field(0.03, ge=0, description="standard deviation of the noise, as a share of the weights'")
 
-    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         import numpy as np
         import onnx
         from onnx import numpy_helper
 
-        changed = onnx.load(model)
+        changed = onnx.load(source.path)
         random = np.random.default_rng(self.seed)
         for tensor in changed.graph.initializer:
             values = numpy_helper.to_array(tensor)

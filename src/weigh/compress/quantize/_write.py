@@ -7,9 +7,9 @@ from pathlib import Path
 
 from weigh.choice import UsageError
 from weigh.compress.quantize import Quantizer, QuantizeTask
-from weigh.compress.quantize._artefact import Artefact, artefact, digest
-from weigh.compress.quantize._bench import QuantizeBench
 from weigh.data.cache import replacing
+from weigh.model.artefact import Artefact, artefact, digest
+from weigh.model.rows_bench import RowsBench
 
 
 def write_model(task: QuantizeTask, option: Quantizer, to: Path, overwrite: bool) -> Path:
@@ -18,7 +18,7 @@ def write_model(task: QuantizeTask, option: Quantizer, to: Path, overwrite: bool
         raise UsageError(f"{option.spec} cannot run here: {'; '.join(missing)}")
     if to.is_dir():
         raise UsageError(f"{to} is a folder; name the file to write, such as {to / task.model.name}")
-    bench = QuantizeBench(task, seed=0)
+    bench = RowsBench(task, seed=0)
     made = artefact(option, bench.model, bench.split.calibration)
     copies = {source: target for source, target in _places(made, to).items() if not _same(source, target)}
     for target in copies.values():

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, final
 
 from weigh.choice import Unfit
 from weigh.compress.quantize import Calibration, Quantizer
-from weigh.compress.quantize._graph import HINT, packed, quiet, typed, weights
-from weigh.compress.quantize._model import operators
+from weigh.compress.quantize._graph import HINT, need_onnx, packed, quiet, typed, weights
+from weigh.model.onnx_file import operators
+from weigh.model.source import Source
 
 if TYPE_CHECKING:
     import onnx
@@ -30,11 +31,11 @@ class Float16(Quantizer):
     Source: IEEE 754-2008; onnxruntime.transformers.float16 (after onnxconverter-common).
     """
 
-    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
-        graph = onnx.load(model)
+        graph = onnx.load(need_onnx(source, self.name))
         if not weights(graph, ("FLOAT",), dims=1):
             raise Unfit(f"nothing to halve: this graph holds no float32 tensors, only {operators(graph.graph)}. {HINT}")
         _need_small(graph)

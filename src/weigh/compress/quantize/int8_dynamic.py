@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import final
 
 from weigh.compress.quantize import Calibration, Quantizer
-from weigh.compress.quantize._graph import REDUCE_RANGE, need_quantized, prepared, quiet
+from weigh.compress.quantize._graph import REDUCE_RANGE, need_onnx, need_quantized, prepared, quiet
+from weigh.model.source import Source
 
 
 @final
@@ -23,11 +24,11 @@ class Int8Dynamic(Quantizer):
 
     reduce_range: bool = REDUCE_RANGE
 
-    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         from onnxruntime.quantization import QuantType, quantize_dynamic
         from onnxruntime.quantization.registry import IntegerOpsRegistry
 
-        ready = prepared(model, folder)
+        ready = prepared(need_onnx(source, self.name), folder)
         kinds = [kind for kind in IntegerOpsRegistry if kind != "Conv"]
         made = folder / "model.onnx"
         with quiet():

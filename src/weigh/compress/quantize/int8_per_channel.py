@@ -5,7 +5,8 @@ from typing import final
 
 from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._activations import Activations
-from weigh.compress.quantize._graph import REDUCE_RANGE, Form, prepared, static
+from weigh.compress.quantize._graph import REDUCE_RANGE, Form, need_onnx, prepared, static
+from weigh.model.source import Source
 
 
 @final
@@ -23,7 +24,7 @@ class Int8PerChannel(Quantizer):
     activations: Activations = "uint8"
     reduce_range: bool = REDUCE_RANGE
 
-    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
-        ready = prepared(model, folder)
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
+        ready = prepared(need_onnx(source, self.name), folder)
         form = Form(per_channel=True, reduce_range=self.reduce_range, activations=self.activations)
         return static(ready, calibration, folder, form)

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._activations import Activations
-from weigh.compress.quantize._graph import REDUCE_RANGE, Form, prepared, static
+from weigh.compress.quantize._graph import REDUCE_RANGE, Form, need_onnx, prepared, static
 from weigh.compress.quantize._ranges import entropy_ranges, percentile_ranges
+from weigh.model.source import Source
 
 
 @final
@@ -41,8 +42,8 @@ class Int8Static(Quantizer):
     activations: Activations = "uint8"
     reduce_range: bool = REDUCE_RANGE
 
-    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
-        ready = prepared(model, folder)
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
+        ready = prepared(need_onnx(source, self.name), folder)
         form = Form(per_channel=False, reduce_range=self.reduce_range, activations=self.activations)
         if self.calibration == "percentile":
             return static(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import final
 
 from weigh.compress.quantize import Calibration, Quantizer
+from weigh.model.source import Source
 
 
 @final
@@ -17,5 +18,5 @@ class Unchanged(Quantizer):
     Source: IEEE 754-2008, binary32.
     """
 
-    def convert(self, model: Path, calibration: Calibration, folder: Path) -> Path:
-        return model
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
+        return source.path

@@ -1,24 +1,33 @@
-"""A quantization task, opened: rows are split and shuffled, models answer and are timed."""
+"""A model and labelled rows, opened: rows are split and shuffled, models answer and are timed."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from weigh.choice import Bench, Block, Blocks, Exhibit, UsageError, Values
-from weigh.compress.quantize import Quantizer, QuantizeTask
-from weigh.compress.quantize._answers import check_labels, read_outputs
-from weigh.compress.quantize._artefact import Artefact, artefact
-from weigh.compress.quantize._model import open_model, reason
-from weigh.compress.quantize._rows import Rows, load_rows, whole
-from weigh.compress.quantize._session import Session, load_errors
-from weigh.compress.quantize._split import cut_rows, split_rows
+from weigh.model.answers import check_labels, reader_of
+from weigh.model.artefact import Artefact, artefact
+from weigh.model.memory import peak_mb
+from weigh.model.probe import Probe
+from weigh.model.rows import Rows, load_rows, whole
+from weigh.model.runner import open_runner
+from weigh.model.session import Session, load_errors
+from weigh.model.source import format_of, open_source, reason
+from weigh.model.split import cut_rows, split_rows
+from weigh.model.task import Converter, ModelTask
+from weigh.model.texts import load_texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from weigh.model.answers import Reader
+    from weigh.model.runner import ModuleRunner
+
+    Extras = Callable[[Any, Artefact], Values]
 
 SAMPLE = 200
 
@@ -28,6 +37,7 @@ class Subject:
     """One artefact; `times` keeps the runs of each block that this process measured, in ms."""
 
     made: Artefact
+    exact: Values
     times: dict[int, list[float]] = field(default_factory=dict)
 
 
@@ -43,7 +53,7 @@ class Round:
 
 
 @final
-class QuantizeBench(Bench):
+class RowsBench(Bench):
     """Rows for calibration are the same in every run (so an artefact depends on the task alone); the others come in an
     order drawn from the seed, each row once: those of the race first, then those held back for the confirmation.
 
@@ -59,23 +69,26 @@ class QuantizeBench(Bench):
         UsageError: the model or the rows cannot be used, or do not belong together.
     """
 
-    def __init__(self, task: QuantizeTask, seed: int) -> None:
+    def __init__(self, task: ModelTask, seed: int, extras: Extras | None = None) -> None:
         import numpy as np
 
-        self.task = task
-        self.model = open_model(task.model, task.trust)
-        self.reader = read_outputs(task, self.model.outputs)
+        self.task, self._extras = task, extras
+        self.model = open_source(task.model, task.architecture, task.trust)
+        self._runners: dict[Path, ModuleRunner] = {}
+        self.reader: Reader | Probe = reader_of(task, self.model)
         if self.model.batch not in (None, task.batch):
             raise UsageError(
                 f"the model takes exactly {self.model.batch} rows at a time, but batch={task.batch}; "
                 f"type batch={self.model.batch}, or export it with a free first dimension"
             )
-        rows = load_rows(task.data, task, self.model)
+        rows = load_texts(task, self.model) if self.model.kind == "encoder" else load_rows(task.data, task, self.model)
         assert rows.labels is not None
         labels = self.reader.truth(rows.labels if self.reader.kind == "value" else whole(rows.labels), task.label)
         self.split = split_rows(task, self.model, rows)
         self.rows, self.truth = Rows(rows.take(self.split.judged), None), labels[self.split.judged]
         self.original = self.load(self.model.path)
+        if isinstance(self.reader, Probe):
+            self.reader = self.reader.fitted(self.original, self.split.calibration)
         self._try()
         self._order = np.random.default_rng(seed).permutation(len(self.rows))
         self._cuts, self._blocks = cut_rows(len(self.rows), task)
@@ -92,21 +105,32 @@ class QuantizeBench(Bench):
             raise UsageError(f"{self.task.model} cannot run on rows of {self.task.data}: {reason(error)}") from None
         except ValueError as error:
             raise UsageError(f"{error}; name another: output=...") from None
-        check_labels(self.reader, raw, self.truth, self.truth[some], self.task.label)
+        if not isinstance(self.reader, Probe):
+            check_labels(self.reader, raw, self.truth, self.truth[some], self.task.label)
 
     @property
     def blocks(self) -> Blocks:
         return self._blocks
 
-    def prepare(self, option: Quantizer) -> Subject:
+    def prepare(self, option: Converter) -> Subject:
         made = artefact(option, self.model, self.split.calibration)
         self.load(made.path)
-        return Subject(made)
+        exact = {
+            "memory": peak_mb(made, self.model, self.task, self.rows.take(_first(self.task.batch))),
+            "size": made.megabytes,
+        }
+        runner = self._runners.get(made.path)
+        more = self._extras(runner.module if runner else None, made) if self._extras else {}
+        return Subject(made, {**exact, **more})
 
-    def load(self, path: Path) -> Session:
-        """A fresh session."""
-        full = self.model.batch is not None
-        return Session(path, self.reader.output, self.task.threads, self.task.batch, full)
+    def load(self, path: Path) -> Session | ModuleRunner:
+        """A fresh session of an ONNX file; a torch module as it is, or at another place in memory if it is small."""
+        if (self.model.format if path == self.model.path else format_of(path)) == "onnx":
+            full = self.model.batch is not None
+            return Session(path, self.reader.output, self.task.threads, self.task.batch, full)
+        if path not in self._runners:
+            self._runners[path] = open_runner(path, self.model, self.task.threads, self.task.batch)
+        return self._runners[path].fresh()
 
     def trial(self, subject: Subject, block: Block) -> Values:
         shared, session = self._shared(block), self.load(subject.made.path)
@@ -118,7 +142,7 @@ class QuantizeBench(Bench):
             "p95": times[-1:],
             "accuracy": self.reader.match(answers, shared.truth).tolist(),
             "agreement": self.reader.match(answers, shared.original).tolist(),
-            "size": subject.made.megabytes,
+            **subject.exact,
         }
 
     def _shared(self, block: Block) -> Round:
@@ -133,6 +157,13 @@ class QuantizeBench(Bench):
         return self._round
 
     def exhibits(self, subjects: Mapping[str, Subject]) -> Sequence[Exhibit]:
-        from weigh.compress.quantize._exhibits import exhibits
+        from weigh.model.exhibits import exhibits
 
         return exhibits(self, subjects)
+
+
+def _first(count: int) -> NDArray[Any]:
+    """The places of the first rows."""
+    import numpy as np
+
+    return np.arange(count)

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 from weigh.choice import Curves, Exhibit, Line, Table
 
 if TYPE_CHECKING:
-    from weigh.compress.quantize._bench import QuantizeBench, Subject
+    from weigh.model.rows_bench import RowsBench, Subject
+    from weigh.model.text_bench import TextBench, Written
 
 FEWEST = 40
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 ROWS = 500
 
 
-def exhibits(bench: QuantizeBench, subjects: Mapping[str, Subject]) -> list[Exhibit]:
+def exhibits(bench: RowsBench, subjects: Mapping[str, Subject]) -> list[Exhibit]:
     """A table of artefacts, the curves of their times, and where their files lie."""
     if not subjects:
         return []
@@ -33,7 +34,7 @@ def _shared(subject: Subject, base: Subject) -> list[int]:
     return [index for index in subject.times if index in base.times]
 
 
-def _more_rounds(bench: QuantizeBench, subjects: Mapping[str, Subject]) -> None:
+def _more_rounds(bench: RowsBench, subjects: Mapping[str, Subject]) -> None:
     """Time all artefacts side by side: where the race was measured by another process, or left an option early."""
     import numpy as np
 
@@ -45,7 +46,7 @@ def _more_rounds(bench: QuantizeBench, subjects: Mapping[str, Subject]) -> None:
             subjects[name].times[-1 - extra] = session.times(feed, bench.task.warmup, bench.task.runs)
 
 
-def _table(bench: QuantizeBench, subjects: Mapping[str, Subject], base: str) -> Table:
+def _table(bench: RowsBench, subjects: Mapping[str, Subject], base: str) -> Table:
     import numpy as np
 
     some = np.random.default_rng(0).choice(len(bench.rows), min(ROWS, len(bench.rows)), replace=False)
@@ -78,7 +79,7 @@ def _table(bench: QuantizeBench, subjects: Mapping[str, Subject], base: str) -> 
     )
 
 
-def _files(subjects: Mapping[str, Subject]) -> Table:
+def _files(subjects: Mapping[str, Subject] | Mapping[str, Written]) -> Table:
     return Table(
         title="Files",
         columns=("option", "sha256", "file"),
@@ -101,9 +102,12 @@ def _ratio(subject: Subject, base: Subject) -> tuple[tuple[float, float | None, 
 
 
 def _curves(subjects: Mapping[str, Subject]) -> Curves:
+    return _spread({name: [time for one in made.times.values() for time in one] for name, made in subjects.items()})
+
+
+def _spread(runs: Mapping[str, list[float]]) -> Curves:
     import numpy as np
 
-    runs = {name: [time for times in subject.times.values() for time in times] for name, subject in subjects.items()}
     lines = tuple(
         Line(name=name, x=SHARES, y=tuple(np.quantile(taken, SHARES).tolist())) for name, taken in runs.items()
     )
@@ -114,3 +118,15 @@ def _curves(subjects: Mapping[str, Subject]) -> Curves:
         lines=lines,
         note="Runs: " + ", ".join(f"{name} {len(taken):,}" for name, taken in runs.items()) + ".",
     )
+
+
+def written(bench: TextBench, subjects: Mapping[str, Written]) -> list[Exhibit]:
+    """A table of artefacts of a language model, and the times of its tokens."""
+    if not subjects:
+        return []
+    rows = tuple((name, *(round(float(one), 6) for one in made.exact.values())) for name, made in subjects.items())
+    names = tuple(next(iter(subjects.values())).exact)
+    table = Table(title="Artefacts", columns=("option", *(name.replace("_", " ") for name in names)), rows=rows)
+    timed = {name: [step for one in made.times.values() for step in one.steps] for name, made in subjects.items()}
+    timed = {name: steps for name, steps in timed.items() if steps}
+    return [table, *([_spread(timed)] if timed else []), _files(subjects)]

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from weigh.choice import UsageError, unknown
-from weigh.compress.quantize._model import Port
+from weigh.model.source import Port, embeds
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from weigh.compress.quantize import QuantizeTask
+    from weigh.model.probe import Probe
+    from weigh.model.source import Source
+    from weigh.model.task import ModelTask
 
 WHOLE = ("tensor(int64)", "tensor(int32)", "tensor(string)", "tensor(bool)")
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
@@ -80,7 +82,14 @@ class Reader:
         return labels
 
 
-def read_outputs(task: QuantizeTask, outputs: Sequence[Port]) -> Reader:
+def reader_of(task: ModelTask, source: Source) -> Reader | Probe:
+    """How answers are read off a model: off an output, or off sentence vectors by the nearest centre of a label."""
+    from weigh.model.probe import Probe
+
+    return Probe() if embeds(source) else read_outputs(task, source.outputs)
+
+
+def read_outputs(task: ModelTask, outputs: Sequence[Port]) -> Reader:
     """Which output to read, and how.
 
     Raises:
@@ -105,14 +114,14 @@ def read_outputs(task: QuantizeTask, outputs: Sequence[Port]) -> Reader:
     return Reader(port.name, kind, task.threshold, task.scale or 1.0, task.classes)
 
 
-def _named(task: QuantizeTask, outputs: Sequence[Port]) -> Port:
+def _named(task: ModelTask, outputs: Sequence[Port]) -> Port:
     for port in outputs:
         if port.name == task.output:
             return port
     raise UsageError(unknown("output", task.output, [port.name for port in outputs], f"of {task.model.name}"))
 
 
-def _fitting(task: QuantizeTask, outputs: Sequence[Port]) -> Port:
+def _fitting(task: ModelTask, outputs: Sequence[Port]) -> Port:
     whole = [port for port in outputs if port.type in WHOLE and len(port.shape) <= 2]
     floats = [port for port in outputs if port.type in FLOATS]
     if task.answer == "auto" and len(whole) == 1:

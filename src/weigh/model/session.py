@@ -95,7 +95,7 @@ class Session:
         """
         run, wanted, clock = self._session.run, self._wanted, time.perf_counter_ns
         taken = [0] * (warmup + runs)
-        with _no_collection():
+        with no_collection():
             for i in range(warmup + runs):
                 start = clock()
                 run(wanted, feed)
@@ -104,7 +104,7 @@ class Session:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """No garbage collection while times are taken."""
     was = gc.isenabled()
     gc.disable()

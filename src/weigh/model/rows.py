@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import UsageError, unknown
-from weigh.compress.quantize._model import Model, Port
+from weigh.model.source import Port, Source
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from weigh.compress.quantize import QuantizeTask
+    from weigh.model.task import ModelTask
 
 DTYPES = {
     "tensor(float)": "float32",
@@ -47,7 +47,7 @@ class Rows:
         return {name: values[places] for name, values in self.feeds.items()}
 
 
-def load_rows(path: Path, task: QuantizeTask, model: Model, labelled: bool = True) -> Rows:
+def load_rows(path: Path, task: ModelTask, model: Source, labelled: bool = True) -> Rows:
     """Read the model's inputs, and the labels if wanted.
 
     Raises:
@@ -68,7 +68,7 @@ def load_rows(path: Path, task: QuantizeTask, model: Model, labelled: bool = Tru
     return rows
 
 
-def _from_npz(path: Path, task: QuantizeTask, model: Model, labelled: bool) -> Rows:
+def _from_npz(path: Path, task: ModelTask, model: Source, labelled: bool) -> Rows:
     import numpy as np
 
     if not path.is_file():
@@ -98,7 +98,7 @@ def _told(error: Exception) -> str:
     return "it holds pickled objects" if "allow_pickle" in str(error) else str(error)
 
 
-def _from_table(path: Path, task: QuantizeTask, model: Model, labelled: bool) -> Rows:
+def _from_table(path: Path, task: ModelTask, model: Source, labelled: bool) -> Rows:
     from weigh.data import DataError, require
 
     label = [task.label] if labelled else []
@@ -126,7 +126,7 @@ def _from_table(path: Path, task: QuantizeTask, model: Model, labelled: bool) ->
     return Rows(feeds, table[task.label].to_numpy() if labelled else None)
 
 
-def _need_width(path: Path, columns: Sequence[str], port: Port, task: QuantizeTask) -> None:
+def _need_width(path: Path, columns: Sequence[str], port: Port, task: ModelTask) -> None:
     width = _width(port)
     if width is not None and width != len(columns):
         some = ", ".join(columns[:4]) + (", ..." if len(columns) > 4 else "")

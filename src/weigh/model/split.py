@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from weigh.choice import Blocks, UsageError
-from weigh.compress.quantize import Calibration, QuantizeTask
-from weigh.compress.quantize._model import Model
-from weigh.compress.quantize._rows import Rows, load_rows
+from weigh.model.rows import Rows, load_rows
+from weigh.model.source import Source
+from weigh.model.task import Calibration, ModelTask
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ class Split:
     left_out: int
 
 
-def split_rows(task: QuantizeTask, model: Model, rows: Rows) -> Split:
+def split_rows(task: ModelTask, model: Source, rows: Rows) -> Split:
     """The same in every run, whatever its seed.
 
     Distinct inputs are drawn, not rows, so that a row's chance to be left out does not depend on how often it occurs.
@@ -56,7 +56,8 @@ def split_rows(task: QuantizeTask, model: Model, rows: Rows) -> Split:
         raise UsageError(_too_few(task, len(rows), len(judged), spent, left_out))
     if len(chosen) < (model.batch or 1):
         raise UsageError(f"{len(chosen)} calibration rows do not fill one batch of {model.batch}; give more rows")
-    return Split(Calibration(source.take(chosen), model.batch), judged, left_out)
+    known = None if source.labels is None else source.labels[chosen]
+    return Split(Calibration(source.take(chosen), model.batch, known), judged, left_out)
 
 
 def _keys(rows: Rows) -> list[bytes]:
@@ -72,7 +73,7 @@ def _bytes(value: object) -> bytes:
     return value.tobytes() if hasattr(value, "tobytes") else repr(value).encode()
 
 
-def _too_few(task: QuantizeTask, rows: int, judged: int, spent: int, left_out: int) -> str:
+def _too_few(task: ModelTask, rows: int, judged: int, spent: int, left_out: int) -> str:
     what = f"{spent} of them for calibration" if spent or not left_out else f"{left_out} of them are calibrated on"
     if spent and left_out:
         what += f" and {left_out} that repeat those"
@@ -84,7 +85,7 @@ def _too_few(task: QuantizeTask, rows: int, judged: int, spent: int, left_out: i
     )
 
 
-def cut_rows(rows: int, task: QuantizeTask) -> tuple[NDArray[np.intp], Blocks]:
+def cut_rows(rows: int, task: ModelTask) -> tuple[NDArray[np.intp], Blocks]:
     """Where each block's rows begin in the shuffled order, and how many blocks there are."""
     import numpy as np
 

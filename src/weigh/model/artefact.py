@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weigh.choice import Unfit, content_digest
-from weigh.compress.quantize import Calibration, Quantizer
-from weigh.compress.quantize._model import Model, reason
 from weigh.data import cache_folder
+from weigh.model.source import Source, reason
+from weigh.model.task import Calibration, Converter
 
 NAME = "artefact.txt"
+VERSIONS = ("numpy", "onnx", "onnxruntime", "torch", "transformers", "torchao", "bitsandbytes", "torch-pruning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,9 @@ class Artefact:
     """What an option made of a model.
 
     Attributes:
-        path: the .onnx file.
-        files: it, and every file that it cannot do without.
-        sha256: of the .onnx file, in hexadecimal digits.
+        path: the file, or the Hugging Face folder.
+        files: every file that it cannot do without, the model first.
+        sha256: of the first file, in hexadecimal digits.
     """
 
     path: Path
@@ -38,10 +39,12 @@ class Artefact:
 
     @property
     def megabytes(self) -> float:
-        return sum(file.stat().st_size for file in self.files) / 1e6
+        """Of the files that hold weights; a folder's tokenizer and config are left out."""
+        weights = [file for file in self.files if file.suffix == ".safetensors"] if self.path.is_dir() else self.files
+        return sum(file.stat().st_size for file in weights) / 1e6
 
 
-def artefact(option: Quantizer, model: Model, calibration: Calibration) -> Artefact:
+def artefact(option: Converter, model: Source, calibration: Calibration) -> Artefact:
     """What the option makes of the model; the model's own file where it changes nothing.
 
     It lies in the cache folder under a name made of everything that it depends on, and appears whole or not at all;
@@ -56,15 +59,23 @@ def artefact(option: Quantizer, model: Model, calibration: Calibration) -> Artef
     if found := _read(target):
         return found
     with _folder_in(home) as folder:
-        made = option.convert(model.path, calibration, folder)
+        made = option.convert(model, calibration, folder)
         if made.resolve() == model.path.resolve():
-            return Artefact(model.path, (model.path,), model.digest)
-        _need_loadable(made)
+            return unchanged(model)
+        _need_loadable(made, folder)
         (folder / NAME).write_text(_listed(made, folder))
         _publish(folder, target)
     whole = _read(target)
     assert whole is not None
     return whole
+
+
+def unchanged(model: Source) -> Artefact:
+    """The model itself as an artefact."""
+    if model.path.is_file():
+        return Artefact(model.path, (model.path,), model.digest)
+    files = [*sorted(model.path.glob("*.safetensors")), model.path / "config.json"]
+    return Artefact(model.path, tuple(files), model.digest)
 
 
 def artefacts() -> Path:
@@ -83,8 +94,12 @@ def _folder_in(home: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _need_loadable(made: Path) -> None:
-    from weigh.compress.quantize._session import load_errors, load_session
+def _need_loadable(made: Path, folder: Path) -> None:
+    if not made.exists():
+        raise ValueError(f"the option says that it wrote {made}, where nothing is")
+    if made.suffix != ".onnx":
+        return
+    from weigh.model.session import load_errors, load_session
 
     try:
         load_session(made, threads=1)
@@ -94,12 +109,15 @@ def _need_loadable(made: Path) -> None:
 
 
 def _listed(made: Path, folder: Path) -> str:
-    """A line a file, as sha256sum writes them, the model first."""
+    """Where the model lies, then a line a file, as sha256sum writes them, the model's weights first."""
     if not made.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"the option wrote {made}, which lies outside the folder that it was given")
-    others = sorted(file for file in folder.rglob("*") if file.is_file() and not file.samefile(made))
-    paths = [made.resolve().relative_to(folder.resolve()), *(file.relative_to(folder) for file in others)]
-    return "".join(f"{digest(folder / path)}  {path.as_posix()}\n" for path in paths)
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    first = made if made.is_file() else next(iter(sorted(made.glob("*.safetensors"))), None)
+    files.sort(key=lambda file: (first is None or not file.samefile(first), file))
+    inner = made.resolve().relative_to(folder.resolve()).as_posix()
+    rows = (f"{digest(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
+    return f"{inner}\n" + "".join(rows)
 
 
 def _read(target: Path) -> Artefact | None:
@@ -107,13 +125,14 @@ def _read(target: Path) -> Artefact | None:
     if not (target / NAME).is_file():
         return None
     try:
-        sums, names = zip(*(row.split("  ", 1) for row in (target / NAME).read_text().splitlines()))
+        inner, *rows = (target / NAME).read_text().splitlines()
+        sums, names = zip(*(row.split("  ", 1) for row in rows))
     except ValueError:  # empty, or not what was written
         return None
     files = tuple(target / name for name in names)
     if any(not file.is_file() or digest(file) != known for file, known in zip(files, sums)):
         return None
-    return Artefact(files[0], files, sums[0])
+    return Artefact(target / inner, files, sums[0])
 
 
 def _publish(folder: Path, target: Path) -> None:
@@ -128,7 +147,7 @@ def _publish(folder: Path, target: Path) -> None:
             raise
 
 
-def key(option: Quantizer, model: Model, calibration: Calibration) -> str:
+def key(option: Converter, model: Source, calibration: Calibration) -> str:
     """A digest of the model, the option and its code, the calibration rows and the versions of what converts."""
     data = hashlib.sha256()
     for name, values in sorted(calibration.feeds.items()):
@@ -138,11 +157,25 @@ def key(option: Quantizer, model: Model, calibration: Calibration) -> str:
         {
             "model": model.digest,
             "option": [type(option).__qualname__, option.spec, option.model_dump(mode="json")],
-            "code": [_code(Path(__file__).parent), _code(Path(inspect.getfile(type(option))))],
+            "code": [_code(Path(__file__).parent), _code(_home(option))],
             "calibration": [data.hexdigest(), calibration.batch],
-            "versions": [importlib.metadata.version(name) for name in ("onnx", "onnxruntime", "numpy")],
+            "versions": [_version(name) for name in VERSIONS],
         }
     )
+
+
+def _home(option: Converter) -> Path:
+    """The code of an option: its file, and for one of weigh's the helpers beside it."""
+    file = Path(inspect.getfile(type(option)))
+    return file.parent if type(option).__module__.startswith("weigh.") else file
+
+
+def _version(name: str) -> str:
+    """Empty where the package is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 @functools.cache

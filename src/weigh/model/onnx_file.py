@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import UsageError
-from weigh.compress.quantize._pickled import as_onnx, is_pickle
+from weigh.model.pickled import as_onnx, is_pickle
+from weigh.model.source import Port, Source, reason
 
 if TYPE_CHECKING:
     import onnx
@@ -28,31 +27,7 @@ SIGNATURES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
-    """One input or output: `type` as ONNX Runtime names it, `shape` with None for what is not fixed."""
-
-    name: str
-    type: str
-    shape: tuple[int | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model file that was checked and that ONNX Runtime can load."""
-
-    path: Path
-    digest: str
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-
-    @property
-    def batch(self) -> int | None:
-        """The number of rows that the model insists on; None where any will do."""
-        return next((port.shape[0] for port in self.inputs if port.shape and port.shape[0] is not None), None)
-
-
-def open_model(path: Path, trust: bool = False) -> Model:
+def open_model(path: Path, trust: bool = False) -> Source:
     """Check the file and read what goes in and comes out; with `trust` a pickled scikit-learn model is converted first.
 
     Raises:
@@ -61,9 +36,9 @@ def open_model(path: Path, trust: bool = False) -> Model:
     """
     import onnxruntime
 
-    from weigh.compress.quantize._session import load_errors, load_session
+    from weigh.model.session import load_errors, load_session
 
-    content = _content(path)
+    content = path.read_bytes()
     if trust and is_pickle(content):
         path = as_onnx(path, content)
         content = path.read_bytes()
@@ -79,7 +54,8 @@ def open_model(path: Path, trust: bool = False) -> Model:
         raise UsageError(f"{path} takes no inputs, so that no rows can be given to it; export it with its inputs")
     inputs, outputs = ([_port(one) for one in ports] for ports in (session.get_inputs(), session.get_outputs()))
     _need_one_batch(path, inputs)
-    return Model(path, hashlib.sha256(content).hexdigest(), tuple(inputs), tuple(outputs))
+    digest = hashlib.sha256(content).hexdigest()
+    return Source(path, "onnx", "classifier", digest, inputs=tuple(inputs), outputs=tuple(outputs))
 
 
 def _need_one_batch(path: Path, inputs: Sequence[Port]) -> None:
@@ -90,19 +66,6 @@ def _need_one_batch(path: Path, inputs: Sequence[Port]) -> None:
             f"the inputs of {path} insist on different numbers of rows ({sizes}), but a row has one value of each; "
             "export the model with the first dimension of its inputs free"
         )
-
-
-def _content(path: Path) -> bytes:
-    if path.is_dir():
-        raise UsageError(f"model={path} is a folder; name the .onnx file in it")
-    if path.exists() and not path.is_file():
-        raise UsageError(f"model={path} is no ordinary file; name an .onnx file")
-    if not path.is_file():
-        names = [other.name for other in path.parent.glob("*.onnx")] if path.parent.is_dir() else []
-        near = get_close_matches(path.name, names, n=1, cutoff=0.4)
-        hint = f"did you mean {path.parent / near[0]}?" if near else f"you are in {Path.cwd()}; check the path"
-        raise UsageError(f"model={path}: there is no such file; {hint}")
-    return path.read_bytes()
 
 
 def _check(path: Path, content: bytes) -> None:
@@ -156,11 +119,6 @@ def _looks_like(content: bytes) -> str:
 def _port(one: object) -> Port:
     shape = tuple(size if isinstance(size, int) and size > 0 else None for size in one.shape)  # type: ignore[attr-defined]
     return Port(one.name, one.type, shape)  # type: ignore[attr-defined]
-
-
-def reason(error: BaseException) -> str:
-    """The first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
 
 
 def operators(graph: onnx.GraphProto) -> str:

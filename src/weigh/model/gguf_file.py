@@ -1,0 +1,57 @@
+"""GGUF files, as llama.cpp runs them: checked, and read back into a torch module."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from weigh.choice import UsageError
+from weigh.model.source import Port, Source, reason
+
+
+def describe(path: Path) -> Source:
+    """Check the header and that every tensor that it names lies within the file.
+
+    Raises:
+        UsageError: it is no GGUF file, or cut off; or gguf is not installed.
+    """
+    try:
+        from gguf import GGUFReader
+    except ImportError:
+        raise UsageError(
+            f"model={path} is a GGUF file, and gguf is not installed: pip install 'weigh[runtimes]'"
+        ) from None
+    try:
+        reader = GGUFReader(path)
+        vocabulary = next(
+            (len(t.shape) and int(t.shape[-1]) for t in reader.tensors if t.name == "token_embd.weight"), 0
+        )
+    except Exception as error:  # the reader raises whatever parsing noise gives
+        raise UsageError(
+            f"model={path} is no whole GGUF file ({type(error).__name__}: {reason(error)}): it has "
+            f"{path.stat().st_size:,} bytes; copy it again"
+        ) from None
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    ports = (Port("input_ids", "tensor(int64)", (None, None)),)
+    logits = Port("logits", "tensor(float)", (None, None, vocabulary))
+    return Source(path, "gguf", "language", digest, inputs=ports, outputs=(logits,))
+
+
+def load(path: Path, dtype: str = "float32") -> Any:
+    """The model as transformers reads it, its numbers dequantized."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    net = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=getattr(torch, dtype), local_files_only=True
+    )
+    return net.eval().requires_grad_(False)
+
+
+def tokenizer(path: Path) -> Any:
+    """The tokenizer that the file holds."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)

@@ -1,0 +1,153 @@
+"""Nets without a Hugging Face config: exported archives (.pt2), and weights with the code that builds their net."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from weigh.choice import UsageError
+from weigh.model.source import Port, Source, reason
+
+SCORES = Port("scores", "tensor(float)", (None, None))
+LEAST = 2
+"""Rows of the example that a net is exported with: one row would be taken for a constant."""
+
+
+def describe_exported(path: Path) -> Source:
+    """Check a `torch.export` archive.
+
+    Raises:
+        UsageError: it is damaged, takes several inputs, or cannot be loaded.
+    """
+    if not zipfile.is_zipfile(path):
+        raise UsageError(f"model={path} is no torch.export archive: it is cut off or something else; save it again "
+                         "with torch.export.save")  # fmt: skip
+    program = _program(path)
+    example: tuple[Any, ...] = (program.example_inputs or ((), {}))[0]
+    if len(example) != 1:
+        raise UsageError(f"model={path} takes {len(example)} inputs; weigh takes nets of one input, rows first")
+    free = _free_rows(program)
+    shape = (None if free else int(example[0].shape[0]), *(int(size) for size in example[0].shape[1:]))
+    port = Port("X", "tensor(float)", shape)
+    return Source(path, "exported", "classifier", _digest(path), inputs=(port,), outputs=(SCORES,))
+
+
+def describe_weights(path: Path, architecture: str) -> Source:
+    """Check weights and the code that builds their net.
+
+    Raises:
+        UsageError: no code is named, it cannot be run, or the weights do not fit it.
+    """
+    from weigh.model.huggingface import check_weights
+
+    if not architecture:
+        raise UsageError(
+            f"model={path} holds weights alone; say which code builds the net (it is run): architecture=net.py:build"
+        )
+    check_weights(path)
+    build(path, architecture)
+    port = Port("X", "tensor(float)", (None,))
+    return Source(path, "module", "classifier", _digest(path), architecture, inputs=(port,), outputs=(SCORES,))
+
+
+def build(path: Path, architecture: str) -> Any:
+    """The net that the code builds, with these weights.
+
+    Raises:
+        UsageError: the code cannot be found or run, or builds another net.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    file, _, name = architecture.rpartition(":")
+    if not file or not Path(file).is_file():
+        raise UsageError(f"architecture={architecture}: there is no file {file or name}; type it as net.py:build")
+    spec = importlib.util.spec_from_file_location("weigh_architecture", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        net = getattr(module, name)()
+    except Exception as error:  # code of the user's may raise anything
+        raise UsageError(
+            f"architecture={architecture} cannot be run: {type(error).__name__}: {reason(error)}"
+        ) from None
+    if not isinstance(net, torch.nn.Module):
+        raise UsageError(f"architecture={architecture} gives {type(net).__name__}, not a torch.nn.Module")
+    try:
+        net.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise UsageError(
+            f"model={path} does not fit architecture={architecture}: {' '.join(str(error).split())[:300]}"
+        ) from None
+    return net.eval().requires_grad_(False)
+
+
+def load(source: Source, dtype: str = "float32") -> Any:
+    """The net as a module that takes rows and gives scores."""
+    import torch
+
+    if source.format == "exported":
+        return _program(source.path).module()
+    return build(source.path, source.architecture).to(getattr(torch, dtype))
+
+
+def save(module: Any, source: Source, target: Path) -> Path:
+    """Write a net as a .pt2 archive, its number of rows free; `module.example` or the source says what a row is.
+
+    Raises:
+        Unfit: torch.export cannot trace it.
+    """
+    import torch
+
+    from weigh.choice import Unfit
+
+    example = example_rows(module, source)
+    rows = torch.export.Dim("rows", min=1)
+    try:
+        program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: rows},))
+    except Exception as error:  # torch.export raises errors of many kinds
+        raise Unfit(f"torch.export cannot trace the net: {type(error).__name__}: {reason(error)}") from None
+    torch.export.save(program, target)
+    return target
+
+
+def example_rows(module: Any, source: Source) -> Any:
+    """Two rows of zeros in the shape that the net takes.
+
+    Raises:
+        UsageError: nothing says what shape that is.
+    """
+    import torch
+
+    inner = getattr(module, "row_shape", None) or (source.inputs[0].shape[1:] if source.inputs else ())
+    if not inner or None in inner:
+        raise UsageError(
+            f"nothing says what shape a row of {source.path} has: set `row_shape = (1, 28, 28)` on the net's class"
+        )
+    return torch.zeros(LEAST, *inner)
+
+
+def _program(path: Path) -> Any:
+    import torch
+
+    try:
+        return torch.export.load(path)
+    except Exception as error:  # a damaged archive raises errors of many kinds
+        raise UsageError(f"model={path} cannot be loaded by torch.export: {reason(error)}; save it again") from None
+
+
+def _free_rows(program: Any) -> bool:
+    import torch
+
+    names = program.graph_signature.user_inputs
+    node = next(node for node in program.graph.nodes if node.name == names[0])
+    return isinstance(node.meta["val"].shape[0], torch.SymInt)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
