@@ -13,8 +13,9 @@ from flights_model import Served, encoded, export, fit, judged
 
 from weigh import Decision, Ledger, Task, catalog, decide
 from weigh.cause.experiment import analyse
-from weigh.compress.quantize import QuantizeTask, convert
+from weigh.compress.quantize import QuantizeTask
 from weigh.data import flights, snapshot
+from weigh.model.write import convert
 from weigh.monitor.drift import drift_by_month
 from weigh.progress import Watch
 from weigh.report import Step, journey_page, write_page

@@ -15,9 +15,10 @@ from widths import SIZES
 
 from weigh import catalog
 from weigh.choice import Block, Unfit, UsageError
-from weigh.compress.quantize import Calibration, Quantize, Quantizer, QuantizeTask, convert
+from weigh.compress.quantize import Calibration, Quantize, Quantizer, QuantizeTask
 from weigh.model.rows_bench import RowsBench
 from weigh.model.source import Source
+from weigh.model.write import convert
 
 SPECS = ["none", "float16", "int8_dynamic", "int8_static:calibration=entropy", "int8_per_channel"]
 

@@ -74,8 +74,8 @@ def unchanged(model: Source) -> Artefact:
     """The model itself as an artefact."""
     if model.path.is_file():
         return Artefact(model.path, (model.path,), model.digest)
-    files = [*sorted(model.path.glob("*.safetensors")), model.path / "config.json"]
-    return Artefact(model.path, tuple(files), model.digest)
+    files = sorted(file for file in model.path.rglob("*") if file.is_file())
+    return Artefact(model.path, tuple(sorted(files, key=lambda file: file.suffix != ".safetensors")), model.digest)
 
 
 def artefacts() -> Path:

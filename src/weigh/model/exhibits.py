@@ -85,7 +85,7 @@ def _files(subjects: Mapping[str, Subject] | Mapping[str, Written]) -> Table:
         columns=("option", "sha256", "file"),
         rows=tuple((name, subject.made.sha256, str(subject.made.path)) for name, subject in subjects.items()),
         note="A cache keeps them, which may be emptied at any time; to keep one, byte by byte as it was measured: "
-        "weigh.compress.quantize.convert(task, option, 'chosen.onnx').",
+        "`weigh apply last --to chosen.onnx`.",
     )
 
 

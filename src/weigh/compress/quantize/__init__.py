@@ -50,28 +50,3 @@ class Quantize(ModelChoice):
         from weigh.compress.quantize._planted import Jitter
 
         return Jitter(seed=1), Jitter(seed=2)
-
-
-def convert(task: QuantizeTask, option: Quantizer, to: Path | str, overwrite: bool = False) -> Path:
-    """Write the model that an option makes of a task's: the file that was measured, byte by byte.
-
-    It comes out of the cache, or is made again where the cache was emptied: an option makes the same bytes of the same
-    model and rows under the same versions of weigh, onnx and ONNX Runtime. A decision's report has the SHA-256 of each.
-
-    Args:
-        task: the task that was decided on; its seed does not matter.
-        option: `catalog.find(catalog.choice("compress/quantize"), decision.chosen)`.
-        to: the .onnx file to write, whole or not at all; its folder is made. What else the artefact consists of goes
-            beside it under the names by which the model knows it.
-        overwrite: replace another file of that name. One with the same content is left alone in any case.
-
-    Returns: the path, ready for `onnxruntime.InferenceSession`.
-
-    Raises:
-        UsageError: the task cannot be used; or the file exists with other content, or is the task's own model or data.
-        Unfit: the option can do nothing for the model.
-        OSError: the file cannot be written.
-    """
-    from weigh.compress.quantize._write import write_model
-
-    return write_model(task, option, Path(to), overwrite)
