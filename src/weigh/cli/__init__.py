@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-VERBS = ("choices", "options", "decide", "show", "explain", "report", "verify", "doctor", "new", "ledger")
+VERBS = ("choices", "options", "decide", "show", "explain", "report", "apply", "verify", "doctor", "new", "ledger")
 """In the order of `weigh --help`; each is the file of that name, whose first line is its help."""
 
 INTERRUPTED = 130
