@@ -130,7 +130,9 @@ def _logged(path: Path) -> str:
     if path.suffix == ".onnx":
         import onnx
 
-        return str(mlflow.onnx.log_model(onnx.load(path), name="model", pip_requirements=["onnxruntime"]).model_uri)
+        needed = ["onnxruntime"]
+        one = mlflow.onnx.log_model(onnx.load(path), name="model", pip_requirements=needed, save_as_external_data=False)
+        return str(one.model_uri)
     if path.is_dir():
         from weigh.model.huggingface import read_json
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
+import os
+import shutil
+import uuid
 from pathlib import Path
 
 from weigh.choice import UsageError
@@ -24,25 +29,73 @@ def located(path: Path) -> Path:
     """
     if not is_uri(path):
         return path
-    home = cache_folder() / "mlflow" / hashlib.sha256(str(path).encode()).hexdigest()[:32]
-    return _inside(_fetched(str(path), home), str(path))
+    return _inside(_fetched(str(path)), str(path))
 
 
-def _fetched(uri: str, home: Path) -> Path:
+@functools.cache
+def _fetched(uri: str) -> Path:
+    """The folder of an MLflow model, fetched once: a version never changes, and an alias is read anew each run."""
     try:
         import mlflow
     except ImportError:
-        raise UsageError(
-            f"model={uri} is an MLflow URI, and mlflow is not installed: pip install 'weigh[mlflow]'"
-        ) from None
-    home.mkdir(parents=True, exist_ok=True)
+        told = f"model={uri} is an MLflow URI, and mlflow is not installed"
+        raise UsageError(f"{told}: pip install 'weigh[mlflow]'") from None
     try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(home)))
+        version = _version(uri)
+        key = hashlib.sha256(f"{mlflow.get_tracking_uri()} {version}".encode()).hexdigest()[:32]
+        home = cache_folder() / "mlflow" / key
+        if not home.is_dir():
+            _download(version, home)
+        return home
     except (mlflow.exceptions.MlflowException, OSError) as error:
         raise UsageError(
             f"model={uri} cannot be fetched from {mlflow.get_tracking_uri()}: {str(error).splitlines()[0]:.200}; set "
             "MLFLOW_TRACKING_URI to where it is registered"
         ) from None
+
+
+def _version(uri: str) -> str:
+    """A registered model by its version, where it is named by an alias or as the latest."""
+    import mlflow
+
+    name, at, alias = uri.removeprefix("models:/").partition("@")
+    if uri.startswith("models:/") and at:
+        return f"models:/{name}/{mlflow.MlflowClient().get_model_version_by_alias(name, alias).version}"
+    if uri.startswith("models:/") and uri.endswith("/latest"):
+        known = mlflow.MlflowClient().search_model_versions(f"name = '{name.removesuffix('/latest')}'")
+        return f"models:/{name.removesuffix('/latest')}/{max(int(one.version) for one in known)}" if known else uri
+    return uri
+
+
+def _download(uri: str, home: Path) -> None:
+    """Into a folder of its own, which takes its place when it is whole."""
+    import mlflow
+
+    folder = home.with_name(f".{uuid.uuid4().hex}")
+    folder.mkdir(parents=True)
+    shown = os.environ.get("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR")
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = shown or "false"
+    try:
+        mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
+        for file in folder.rglob("*.onnx"):
+            _in_one_file(file)
+        with contextlib.suppress(FileExistsError):  # another process was first
+            os.rename(folder, home)
+    finally:
+        if shown is None:
+            del os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _in_one_file(file: Path) -> None:
+    """MLflow keeps the weights of an ONNX model beside it; here they go into it."""
+    import onnx
+
+    beside = [other for other in file.parent.iterdir() if other.suffix == ".data"]
+    if beside:
+        onnx.save(onnx.load(file), file, save_as_external_data=False)
+        for other in beside:
+            other.unlink()
 
 
 def _inside(folder: Path, uri: str) -> Path:
