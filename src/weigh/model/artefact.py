@@ -20,7 +20,7 @@ from weigh.model.source import Source, reason
 from weigh.model.task import Calibration, Converter
 
 NAME = "artefact.txt"
-VERSIONS = ("numpy", "onnx", "onnxruntime", "torch", "transformers", "torchao", "bitsandbytes", "torch-pruning")
+VERSIONS = ("numpy", "onnx", "onnxruntime", "torch", "transformers", "torchao", "bitsandbytes", "torch-pruning", "trl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,7 @@ def key(option: Converter, model: Source, calibration: Calibration) -> str:
             "code": [_code(Path(__file__).parent), _code(_home(option))],
             "calibration": [data.hexdigest(), calibration.batch],
             "versions": [_version(name) for name in VERSIONS],
+            "reads": [_content(path) for path in option.reads()],
         }
     )
 
@@ -168,6 +169,12 @@ def _home(option: Converter) -> Path:
     """The code of an option: its file, and for one of weigh's the helpers beside it."""
     file = Path(inspect.getfile(type(option)))
     return file.parent if type(option).__module__.startswith("weigh.") else file
+
+
+def _content(path: Path) -> str:
+    """Of a file, or of all files in a folder."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return " ".join(digest(file) for file in files if file.is_file())
 
 
 def _version(name: str) -> str:

@@ -153,3 +153,7 @@ class Converter(Option):
         Raises:
             Unfit: the option can do nothing for the model, with the reason.
         """
+
+    def reads(self) -> tuple[Path, ...]:
+        """Files and folders that its settings name; an artefact depends on what is in them."""
+        return ()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from weigh.choice import Unfit, UsageError
 from weigh.data.cache import replacing
@@ -42,6 +42,7 @@ class Plan:
         warmup: share of the steps in which the rate rises.
         clip: the greatest norm of a gradient.
         seed: of the order of rows and of all that is drawn in training.
+        numbers: of matrix products; weights, losses and the optimizer stay in float32.
     """
 
     steps: int = 60
@@ -50,6 +51,7 @@ class Plan:
     warmup: float = 0.1
     clip: float = 1.0
     seed: int = 0
+    numbers: Literal["float32", "bfloat16"] = "float32"
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, from 0.
@@ -132,7 +134,8 @@ def _step(net: Any, optimizer: Any, loss: Loss, rows: int, plan: Plan, step: int
     for group in optimizer.param_groups:
         group["lr"] = plan.rate_at(step)
     optimizer.zero_grad(set_to_none=True)
-    with torch.random.fork_rng(devices=[]):
+    low = plan.numbers == "bfloat16"
+    with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=low):
         torch.manual_seed(plan.seed * 1_000_003 + step)
         value = loss(plan.places(step, rows), step)
     found = float(value.detach())
