@@ -1,0 +1,258 @@
+"""One hop: two stages, what the hop may change, and the certificate of what it changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weigh.choice import Unfit, UsageError
+from weigh.parity import behave, layers, probe, rows
+from weigh.parity.adapter import Update, applied, read
+from weigh.parity.certificate import Behaviour, Certificate, Finding, Layers, Weights
+from weigh.parity.compare_facts import differing
+from weigh.parity.hops import RULES, Hop, Tolerance, tolerance
+from weigh.parity.stage import Stage, layer_of
+from weigh.parity.weights import Comparison
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How much is compared.
+
+    Attributes:
+        prompts, new_tokens: prompts, and tokens written greedily after each.
+        seed: which prompts, and in which order.
+        text: a text to take the prompts from; built-in ones when None.
+        rows: inputs of a classifier, an .npz; random ones when None.
+        architecture: what builds a net for a .safetensors file, ``net.py:build``; it is run.
+        tolerance: of hops that state none, nats a token.
+    """
+
+    prompts: int = probe.PROMPTS
+    new_tokens: int = probe.NEW_TOKENS
+    seed: int = 0
+    text: Path | None = None
+    rows: Path | None = None
+    architecture: str = ""
+    tolerance: float | None = None
+
+
+@dataclass
+class Reader:
+    """Runs the stages of a pipeline on the same tokens, each once."""
+
+    asked: Asked
+    probe: probe.Probe | None = None
+    feeds: dict[str, Any] | None = None
+    answers: dict[Any, Tensor] = field(default_factory=dict)
+
+    def read(self, stage: Stage, adapter: Path | None = None, updates: dict[str, Update] | None = None) -> Tensor:
+        """The stage's log-probabilities; with an adapter, those of stage and adapter side by side."""
+        key = (id(stage), adapter)
+        if key not in self.answers and stage.kind != "language":
+            self.feeds = self.feeds or rows.feeds(stage, self.asked.rows, 16 * self.asked.prompts, self.asked.seed)
+            self.answers[key] = rows.scores(stage, self.feeds)
+        if key not in self.answers:
+            module = None if stage.format in ("onnx", "exported") else stage.module()
+            if updates:
+                module = applied(module, updates)
+            answer = stage.answer(module)
+            if self.probe is None:
+                self.probe = self._probe(stage, module, answer)
+            self.answers[key] = behave.logprobs(answer, self.probe)
+        return self.answers[key]
+
+    def _probe(self, stage: Stage, module: Any, answer: Any) -> probe.Probe:
+        import torch
+
+        tok = stage.tokenizer
+        size = answer(torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.int64)).shape[-1]
+        chosen = probe.prompts(tok, size, self.asked.prompts, self.asked.seed, self.asked.text)
+        cached = module if stage.format in ("huggingface", "gguf") else None
+        return probe.written(chosen, cached, answer, self.asked.new_tokens)
+
+    def forget(self, stage: Stage) -> None:
+        """Drop what a stage answered."""
+        for key in [key for key in self.answers if key[0] == id(stage)]:
+            del self.answers[key]
+
+
+def certify(
+    before: Stage,
+    after: Stage,
+    hop: Hop,
+    reader: Reader | None = None,
+    earlier: Sequence[tuple[str, Stage]] = (),
+    known: dict[str, Any] | None = None,
+) -> Certificate:
+    """Compare two neighbouring stages of a pipeline.
+
+    Args:
+        reader: of the pipeline, so that no stage is run twice.
+        earlier: stages before `before`, to recognise weights that are theirs.
+        known: facts of earlier stages, for what `before` cannot show.
+
+    Raises:
+        UsageError: the stages are of different kinds, or the adapter cannot be read.
+    """
+    start = time.perf_counter()
+    if before.kind != after.kind:
+        raise UsageError(
+            f"{before.path} is a {before.kind} and {after.path} a {after.kind}: they are no stages of one model; "
+            "name two that are"
+        )
+    reader = reader or Reader(Asked())
+    updates = read(hop.adapter) if hop.adapter else {}
+    notes: list[str] = []
+    facts = {**(known or {}), **before.facts}
+    findings = differing(facts, after.facts, hop)
+    weights, found = _weights(before, after, hop, updates, earlier, notes)
+    limits = tolerance(hop, *_kept(after, before))
+    behaviour, wrong = _behaviour(before, after, hop, updates, reader, limits, notes)
+    findings += found + wrong
+    parts = _layers(before, after, updates, reader, limits, notes) if wrong else None
+    return Certificate(
+        before=str(before.path),
+        after=str(after.path),
+        hop=hop,
+        rule=RULES[hop.kind],
+        tolerance=limits,
+        facts={name: (facts.get(name), after.facts.get(name)) for name in sorted({*facts, *after.facts})},
+        weights=weights,
+        behaviour=behaviour,
+        layers=parts,
+        findings=tuple(findings),
+        notes=tuple(notes),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _weights(
+    before: Stage,
+    after: Stage,
+    hop: Hop,
+    updates: dict[str, Update],
+    earlier: Sequence[tuple[str, Stage]],
+    notes: list[str],
+) -> tuple[Weights | None, list[Finding]]:
+    ours, theirs = before.tensors, after.tensors
+    if ours is None or theirs is None or not set(ours.names()) & set(theirs.names()):
+        notes.append(f"weights were not compared: those of {after.name} cannot be told apart by name")
+        return None, []
+    if strange := [name for name in updates if name not in set(ours.names())]:
+        raise UsageError(
+            f"the adapter {hop.adapter} changes {strange[0]}, which {before.path} does not have; name its own"
+        )
+    past = [(title, stage.tensors) for title, stage in earlier if stage.tensors is not None]
+    made = Comparison(ours, theirs, hop, updates, [(title, tensors) for title, tensors in past if tensors])
+    found = made.run()
+    if len(made.outside) > len(made.findings):
+        notes.append(
+            f"{found.outside} of {found.tensors} tensors are not as the hop's rule allows; the first are named"
+        )
+    if found.unseen and not theirs.complete:
+        notes.append(f"{found.unseen} tensors of {before.name} could not be found by name in {after.name}")
+    return found, made.findings
+
+
+def _kept(after: Stage, before: Stage) -> tuple[str, int]:
+    """The narrowest float type and the fewest bits among a stage's weights."""
+    if after.tensors is None:
+        return "float32", after.bits
+    kept = [after.tensors.kept(name) for name in after.tensors.names()]
+    width = {"bfloat16": 0, "float16": 1, "float32": 2, "float64": 3}
+    dtypes = sorted({dtype for dtype, _ in kept if dtype in width}, key=lambda dtype: width[dtype])
+    return (dtypes or ["float32"])[0], min((bits for _, bits in kept if bits), default=0)
+
+
+def _behaviour(
+    before: Stage,
+    after: Stage,
+    hop: Hop,
+    updates: dict[str, Update],
+    reader: Reader,
+    limits: Tolerance,
+    notes: list[str],
+) -> tuple[Behaviour | None, list[Finding]]:
+    import torch
+
+    one = reader.read(before, hop.adapter, updates)
+    other = reader.read(after)
+    if not bool(torch.isfinite(other).all()):
+        return None, [Finding(topic="behaviour", what=f"{after.name} answers NaN", do="look for weights that overflow")]
+    if reader.probe is None:
+        if one.shape != other.shape:
+            raise UsageError(
+                f"{before.path} has {one.shape[1]} classes and {after.path} {other.shape[1]}: name one model"
+            )
+        found = rows.compared(one, other)
+    else:
+        found = behave.compared(one, other, reader.probe, before.tokenizer)
+    return found, _judged(found, limits)
+
+
+def _judged(found: Behaviour, limits: Tolerance) -> list[Finding]:
+    findings = []
+    if limits.gap is not None and found.gap_mean > limits.gap:
+        findings.append(
+            Finding(
+                topic="behaviour",
+                where="log-probabilities",
+                what=f"log-probabilities of the next token differ by {found.gap_mean:.3g} nats on average; this hop allows "
+                f"{limits.gap:g}",
+                do="look at the layer named below; state another limit with tolerance=X if this is as you mean it",
+            )
+        )
+    parts = found.divergence
+    near = 0.0 if parts is None else parts.before.before - parts.after.before
+    if limits.greedy and parts is not None and near > 10 * (limits.gap or 0):
+        findings.append(
+            Finding(
+                topic="behaviour",
+                where="greedy tokens",
+                what=f"greedy tokens part on prompt {parts.prompt} after {parts.position} tokens",
+                do="this hop must not change any greedy token",
+            )
+        )
+    return findings
+
+
+def _layers(
+    before: Stage, after: Stage, updates: dict[str, Update], reader: Reader, limits: Tolerance, notes: list[str]
+) -> Layers | None:
+    if reader.probe is None:
+        return None
+    if "onnx" in (before.format, after.format):
+        return _onnx_layers(before, after, updates, reader.probe, limits, notes)
+    if "exported" in (before.format, after.format):
+        notes.append("layers are not visible in a .pt2 archive: only whole outputs were compared")
+        return None
+    module = applied(before.module(), updates)
+    found = layers.compared(module, after.module(), reader.probe, limits.layer or 1.0)
+    if found is None:
+        notes.append("the stages have not the same layers, so no layer could be compared alone")
+    return found
+
+
+def _onnx_layers(
+    before: Stage, after: Stage, updates: dict[str, Update], tokens: probe.Probe, limits: Tolerance, notes: list[str]
+) -> Layers | None:
+    states = []
+    for stage in (before, after):
+        module = None if stage.format == "onnx" else applied(stage.module(), updates if stage is before else {})
+        states.append(layers.states(stage.path if module is None else module, tokens))
+    found = None
+    if states[0] is not None and states[1] is not None:
+        found = layers.in_a_row(states[0], states[1], tokens, limits.layer or 1.0)
+    if found is None:
+        notes.append("layers are not visible in the ONNX file: only whole outputs were compared")
+    return found
+
+
+__all__ = ["Asked", "Reader", "Unfit", "certify", "layer_of"]

@@ -1,0 +1,91 @@
+"""A chain of certificates as text: the answer first, then each hop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from weigh.parity.certificate import Behaviour, Certificate, Chain, Token
+
+Section = tuple[str, list[str]]
+
+
+def answer(chain: Chain) -> str:
+    """One sentence: which hop is to blame, and in which layer."""
+    if chain.blamed is None:
+        hops = len(chain.certificates)
+        return f"Parity: {'the hop keeps its rule' if hops == 1 else f'all {hops} hops keep their rules'}."
+    broken = chain.certificates[chain.blamed - 1]
+    layer = "" if chain.layer is None else f"; the first layer that differs is layer {chain.layer}"
+    which = "" if len(chain.certificates) == 1 else f"hop {chain.blamed}, "
+    return f"No parity: {which}the {broken.hop.kind} from {_name(broken.before)} to {_name(broken.after)} breaks its rule{layer}."
+
+
+def sections(chain: Chain) -> list[Section]:
+    """A heading and lines for each hop."""
+    return [_section(at, one) for at, one in enumerate(chain.certificates, 1)]
+
+
+def _section(at: int, one: Certificate) -> Section:
+    how = f"{one.hop.text}{', told from the formats' if one.hop.guessed else ''}"
+    title = f"{at}. {_name(one.before)} -> {_name(one.after)} ({how}): {'ok' if one.ok else 'differs'}"
+    return title, list(_lines(one))
+
+
+def _lines(one: Certificate) -> Iterator[str]:
+    yield f"rule       {one.rule}"
+    for finding in one.findings:
+        yield f"DIFFERS    {finding.topic}: {finding.what}"
+        if finding.do:
+            yield f"           to do: {finding.do}"
+    if one.facts:
+        yield f"facts      {_facts(one)}"
+    if one.weights:
+        of = one.weights
+        rest = f", {of.within} changed as the rule allows" if of.within else ""
+        bad = f", {of.outside} beyond it" if of.outside else ""
+        worst = f"; greatest relative error {of.worst:.2g} ({of.worst_tensor})" if of.worst_tensor else ""
+        yield f"weights    {of.identical} of {of.tensors} tensors are identical{rest}{bad}{worst}"
+    if one.behaviour:
+        yield from _behaviour(one, one.behaviour)
+    if one.layers:
+        first = one.layers.first
+        found = "none" if first is None else f"layer {first} (relative error {one.layers.errors[first]:.2g})"
+        yield f"layers     each fed with what the stage before gave it; first beyond {one.layers.tolerance:g}: {found}"
+    for note in one.notes:
+        yield f"note       {note}"
+
+
+def _facts(one: Certificate) -> str:
+    both = [pair for pair in one.facts.values() if None not in pair]
+    same = sum(before == after for before, after in both)
+    text = f"{same} of {len(both)} are the same"
+    hidden = [name for name, (before, after) in one.facts.items() if before is not None and after is None]
+    return f"{text}; {len(hidden)} cannot be seen in {_name(one.after)}" if hidden else text
+
+
+def _behaviour(one: Certificate, of: Behaviour) -> Iterator[str]:
+    unit = "prompts are continued with the same greedy tokens" if of.unit == "token" else "rows get the same label"
+    more = f" ({of.greedy_tokens} tokens compared)" if of.unit == "token" else ""
+    yield f"greedy     {of.identical} of {of.prompts} {unit}{more}"
+    ends = f"[{of.agreement_low:.1%}, {of.agreement_high:.1%}]"
+    yield f"argmax     agrees on {of.agreement:.1%} {ends} of {of.units} {of.unit}s"
+    limit = "any" if one.tolerance.gap is None else f"{one.tolerance.gap:g}"
+    gaps = f"mean {of.gap_mean:.2g}, p99 {of.gap_p99:.2g}, greatest {of.gap_max:.2g} nats"
+    yield f"gap        {gaps} of log-probability (mean allowed: {limit})"
+    yield f"KL         mean {of.kl_mean:.2g}, greatest {of.kl_max:.2g} nats a {of.unit}"
+    if parts := of.divergence:
+        where = f"prompt {parts.prompt}, {parts.position} tokens in" if of.unit == "token" else f"row {parts.prompt}"
+        yield f"parts at   {where}: {_token(parts.before)} -> {_token(parts.after)}"
+        if parts.text:
+            text = " ".join(parts.text.split())
+            yield f"           after '{text if len(text) < 70 else '...' + text[-67:]}'"
+
+
+def _token(one: Token) -> str:
+    text = f"'{one.text}' ({one.id})" if one.text else str(one.id)
+    return f"{text} at {one.before:.3f} / {one.after:.3f}"
+
+
+def _name(path: str) -> str:
+    return Path(path).name
