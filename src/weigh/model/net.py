@@ -49,7 +49,7 @@ def describe_weights(path: Path, architecture: str) -> Source:
         )
     check_weights(path)
     build(path, architecture)
-    port = Port("X", "tensor(float)", (None,))
+    port = Port("X", "tensor(float)", ())
     return Source(path, "module", "classifier", _digest(path), architecture, inputs=(port,), outputs=(SCORES,))
 
 
@@ -59,8 +59,25 @@ def build(path: Path, architecture: str) -> Any:
     Raises:
         UsageError: the code cannot be found or run, or builds another net.
     """
-    import torch
     from safetensors.torch import load_file
+
+    net = made(architecture)
+    try:
+        net.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise UsageError(
+            f"model={path} does not fit architecture={architecture}: {' '.join(str(error).split())[:300]}"
+        ) from None
+    return net.eval().requires_grad_(False)
+
+
+def made(architecture: str) -> Any:
+    """The net that ``net.py:build`` builds, with the weights that it gives it; the file is run.
+
+    Raises:
+        UsageError: it cannot be found or run, or gives something else.
+    """
+    import torch
 
     file, _, name = architecture.rpartition(":")
     if not file or not Path(file).is_file():
@@ -77,13 +94,7 @@ def build(path: Path, architecture: str) -> Any:
         ) from None
     if not isinstance(net, torch.nn.Module):
         raise UsageError(f"architecture={architecture} gives {type(net).__name__}, not a torch.nn.Module")
-    try:
-        net.load_state_dict(load_file(path))
-    except RuntimeError as error:
-        raise UsageError(
-            f"model={path} does not fit architecture={architecture}: {' '.join(str(error).split())[:300]}"
-        ) from None
-    return net.eval().requires_grad_(False)
+    return net
 
 
 def load(source: Source, dtype: str = "float32") -> Any:
@@ -96,7 +107,7 @@ def load(source: Source, dtype: str = "float32") -> Any:
 
 
 def save(module: Any, source: Source, target: Path) -> Path:
-    """Write a net as a .pt2 archive, its number of rows free; `module.example` or the source says what a row is.
+    """Write a net as a .pt2 archive, its number of rows free; the source's input says what a row is.
 
     Raises:
         Unfit: torch.export cannot trace it.
@@ -123,11 +134,9 @@ def example_rows(module: Any, source: Source) -> Any:
     """
     import torch
 
-    inner = getattr(module, "row_shape", None) or (source.inputs[0].shape[1:] if source.inputs else ())
-    if not inner or None in inner:
-        raise UsageError(
-            f"nothing says what shape a row of {source.path} has: set `row_shape = (1, 28, 28)` on the net's class"
-        )
+    inner = [size for size in source.inputs[0].shape[1:] if size is not None] if source.inputs else []
+    if not inner:
+        raise UsageError(f"nothing says what shape a row of {source.path} has; judge it on rows first")
     return torch.zeros(LEAST, *inner)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -16,7 +16,7 @@ from weigh.model.probe import Probe
 from weigh.model.rows import Rows, load_rows, whole
 from weigh.model.runner import open_runner
 from weigh.model.session import Session, load_errors
-from weigh.model.source import format_of, open_source, reason
+from weigh.model.source import Source, format_of, open_source, reason
 from weigh.model.split import cut_rows, split_rows
 from weigh.model.task import Converter, ModelTask
 from weigh.model.texts import load_texts
@@ -83,6 +83,7 @@ class RowsBench(Bench):
             )
         rows = load_texts(task, self.model) if self.model.kind == "encoder" else load_rows(task.data, task, self.model)
         assert rows.labels is not None
+        self.model = shaped(self.model, rows)
         labels = self.reader.truth(rows.labels if self.reader.kind == "value" else whole(rows.labels), task.label)
         self.split = split_rows(task, self.model, rows)
         self.rows, self.truth = Rows(rows.take(self.split.judged), None), labels[self.split.judged]
@@ -160,6 +161,14 @@ class RowsBench(Bench):
         from weigh.model.exhibits import exhibits
 
         return exhibits(self, subjects)
+
+
+def shaped(model: Source, rows: Rows) -> Source:
+    """The model, with the shape of its rows where it does not say it itself."""
+    if model.format != "module":
+        return model
+    ports = (replace(port, shape=(None, *rows.feeds[port.name].shape[1:])) for port in model.inputs)
+    return replace(model, inputs=tuple(ports))
 
 
 def _first(count: int) -> NDArray[Any]:
