@@ -13,6 +13,7 @@ import torch
 from weigh import catalog, decide
 from weigh.choice import Table, Unfit
 from weigh.engine.inline import InlineEngine
+from weigh.serve._threads import inferring
 from weigh.serve.attention import Attend, Attention, AttentionTask, flex
 from weigh.serve.attention._bench import AttentionBench
 from weigh.serve.attention._planted import Nearby
@@ -54,7 +55,7 @@ def test_flex_equals_attention_in_float64(causal: bool) -> None:
 def test_the_flash_kernel_holds_memory_linear_in_length_and_naive_maths_quadratic() -> None:
     """Source: Dao et al., FlashAttention (arXiv 2205.14135), theorem 1: O(N) additional memory."""
     bench = opened(heads=2, kv_heads=2, head_dim=32)
-    with bench.quiet():
+    with inferring(1):
         flash = [bench.memory(Sdpa(), length) for length in (1024, 2048, 4096)]
         naive = [bench.memory(Naive(), length) for length in (512, 1024, 2048)]
     assert flash[2] - flash[1] == 2 * (flash[1] - flash[0])

@@ -27,6 +27,9 @@ def compiled(function: Callable[..., Any], **how: Any) -> Callable[..., Any]:
         )
     with warnings.catch_warnings():  # torch's own compiler is built on what torch deprecates
         warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
+        import torch._dynamo
         import torch._inductor.compile_fx
+    # One function serves many shapes and models; beyond the limit torch would run it uncompiled and say nothing.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
     made: Callable[..., Any] = torch.compile(function, **how)
     return made

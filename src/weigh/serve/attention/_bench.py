@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, final
 
 from weigh.choice import Bench, Block, Blocks, Exhibit, Unfit, Values
+from weigh.serve._memory import peak_memory
+from weigh.serve._threads import inferring
 from weigh.serve.attention import Attention, AttentionTask
-from weigh.serve.attention._memory import extra_memory
 from weigh.serve.attention._reference import error_of, reference
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class AttentionBench(Bench):
         return given, reference(*given, self.task.causal)
 
     def prepare(self, option: Attention) -> Subject:
-        with self.quiet():
+        with inferring(self.task.threads):
             given, truth = self._checked
             placed = [one.to(option.device) for one in given]
             output = option.attend(placed[0], placed[1], placed[2], self.task.causal)
@@ -74,12 +74,14 @@ class AttentionBench(Bench):
     def memory(self, option: Attention, length: int) -> int:
         """Bytes that a call over so many tokens holds at its peak, beyond inputs and output."""
         q, k, v = self.tensors(length, 0, option.device)
-        return extra_memory(lambda: option.attend(q, k, v, self.task.causal))
+        made = option.attend(q, k, v, self.task.causal)
+        held = peak_memory(lambda: option.attend(q, k, v, self.task.causal), option.device)
+        return max(held - made.numel() * made.element_size(), 0)
 
     def trial(self, subject: Subject, block: Block) -> Values:
         if self._round is None or self._round[0] != block.seed:
             self._round = block.seed, self.tensors(self.task.longest, block.seed)
-        with self.quiet():
+        with inferring(self.task.threads):
             taken = self.times(subject.option, self._round[1])
         return {
             "latency": [statistics.median(taken)],
@@ -99,19 +101,6 @@ class AttentionBench(Bench):
             _wait(option.device)
             taken.append((time.perf_counter_ns() - start) / 1e6)
         return taken
-
-    @contextmanager
-    def quiet(self) -> Iterator[None]:
-        """So many threads as the task says, and no gradients."""
-        import torch
-
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.task.threads)
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            torch.set_num_threads(before)
 
     def exhibits(self, subjects: Mapping[str, Subject]) -> Sequence[Exhibit]:
         from weigh.serve.attention._exhibits import exhibits

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from weigh.choice import Curves, Exhibit, Line, Table
+from weigh.serve._threads import inferring
 
 if TYPE_CHECKING:
     from weigh.serve.attention._bench import AttentionBench, Subject
@@ -21,7 +22,7 @@ def exhibits(bench: AttentionBench, subjects: Mapping[str, Subject]) -> list[Exh
     if not subjects:
         return []
     lengths = sorted(set(bench.task.lengths))
-    with bench.quiet():
+    with inferring(bench.task.threads):
         times = _times(bench, subjects, lengths)
         memory = {
             name: [bench.memory(subject.option, length) / 1e6 for length in lengths]
