@@ -53,6 +53,6 @@ def prompts(path: Path, tokenizer: Any, length: int, count: int, seed: int = 0) 
     found = windows(path, tokenizer, length)
     if len(found) < count:
         raise UsageError(
-            f"{path} has {len(found)} distinct prompts of {length} tokens, {count} are wanted: a longer text"
+            f"{path} has {len(found)} distinct prompts of {length} tokens, not {count}: give a longer text"
         )
     return found[np.random.default_rng(seed).permutation(len(found))[:count]]
