@@ -112,7 +112,7 @@ def module() -> Any:
 
 
 def exported() -> Path:
-    """The trained net as a `torch.export` archive (.pt2) for any number of rows; input `x`."""
+    """The trained net as a `torch.export` archive (.pt2) for any number of rows."""
     target = net()[0].with_suffix(".pt2")
     if not target.exists():
         import torch
