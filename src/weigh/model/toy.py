@@ -16,15 +16,19 @@ VOCABULARY, WINDOWS, LENGTH = 256, 400, 32
 WORDS = ("<unk>", "<s>", "</s>", *(f"w{place}" for place in range(3, VOCABULARY)))
 
 
-def write_language_toy(folder: Path, seed: int = 0, layers: int = 3) -> ModelTask:
-    """A Llama of random weights, 64 wide, and 400 windows of 32 tokens that were drawn from it."""
+def write_language_toy(folder: Path, seed: int = 0, layers: int = 3, **changed: Any) -> ModelTask:
+    """A Llama of random weights, 64 wide, and 400 windows of 32 tokens that were drawn from it.
+
+    Args:
+        changed: fields of its config, see `random_llama`.
+    """
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        net = random_llama(seed, layers)
+        net = random_llama(seed, layers, **changed)
         text = drawn(net, seed)
     finally:
         torch.set_num_threads(before)
