@@ -1,4 +1,4 @@
-"""From the GGUF of SmolLM2 to a Hugging Face folder in bfloat16, once."""
+"""From the GGUF of a Llama to a Hugging Face folder in bfloat16."""
 
 from __future__ import annotations
 
@@ -35,15 +35,19 @@ def convert(gguf: Path, folder: Path) -> None:
 
 
 def tokenizer(gguf: Path) -> Any:
-    """The tokenizer in the GGUF, every digit a piece of its own.
+    """The tokenizer in the GGUF; of SmolLM2's, every digit is a piece of its own.
 
     transformers 5.23 leaves out that step, which the pre-tokenizer named `smollm` starts with: "a  1" then has its
     spaces cut otherwise than in training.
     """
+    from gguf import GGUFReader
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
     from transformers import AutoTokenizer
 
     read = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True)
+    field = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
+    if field is None or field.contents() != "smollm":
+        return read
     steps = [Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)]
     read.backend_tokenizer.pre_tokenizer = Sequence(steps)
     return read

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from weigh.choice import UsageError
+from weigh.data.cache import cache_folder
+from weigh.model.huggingface import quiet
 from weigh.model.source import Port, Source, reason
 
 
@@ -37,6 +39,27 @@ def describe(path: Path) -> Source:
     ports = (Port("input_ids", "tensor(int64)", (None, None)),)
     logits = Port("logits", "tensor(float)", (None, None, vocabulary))
     return Source(path, "gguf", "language", digest, inputs=ports, outputs=(logits,))
+
+
+def as_folder(path: Path) -> Path:
+    """The numbers that it holds as a Hugging Face folder in bfloat16, in the user's cache; made once.
+
+    Raises:
+        UsageError: it holds no Llama, or what transformers cannot read.
+    """
+    from weigh.data import _gguf
+    from weigh.data._folder import whole_folder
+
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with quiet():
+            return whole_folder(cache_folder() / "models" / f"gguf-{digest[:32]}", lambda to: _gguf.convert(path, to))
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise UsageError(
+            f"model={path} cannot be read back into torch ({reason(error)}): give the Hugging Face folder that it was "
+            "made of; as it is, it serves in serve/runtime"
+        ) from None
 
 
 def load(path: Path, dtype: str = "float32") -> Any:

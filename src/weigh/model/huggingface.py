@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import UsageError
+from weigh.model import packed
 from weigh.model.source import Kind, Port, Source, reason
 
 if TYPE_CHECKING:
@@ -164,6 +165,9 @@ def load(folder: Path, kind: Kind, dtype: str = "", attention: str = "sdpa") -> 
     number = "auto" if "quantization_config" in config else getattr(torch, dtype or computed_in(folder))
     try:
         with quiet():
+            if packed.is_packed(config):
+                net = packed.load(folder, maker, config, attention, dtype or computed_in(folder))
+                return net.eval().requires_grad_(False)
             net = maker.from_pretrained(
                 folder, dtype=number, local_files_only=True, trust_remote_code=False, use_safetensors=True,
                 attn_implementation=attention,
@@ -220,11 +224,16 @@ def save(net: Any, source: Path, folder: Path, compute: str = "") -> Path:
 
     with quiet():
         net.save_pretrained(folder, safe_serialization=True)
+    companions(source, folder)
+    numbers = compute or str(next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32))[6:]
+    (folder / COMPUTE).write_text(json.dumps({"compute": numbers}))
+    return folder
+
+
+def companions(source: Path, folder: Path) -> None:
+    """Copy what belongs to a model beside its weights: tokenizer, chat template, pooling."""
     for name in COMPANIONS:
         if (source / name).is_file() and not (folder / name).exists():
             shutil.copyfile(source / name, folder / name)
     for pooling in source.glob("*_Pooling"):
         shutil.copytree(pooling, folder / pooling.name, dirs_exist_ok=True)
-    numbers = compute or str(next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32))[6:]
-    (folder / COMPUTE).write_text(json.dumps({"compute": numbers}))
-    return folder

@@ -55,7 +55,7 @@ class TextBench(Bench):
 
         torch.set_num_threads(task.threads)
         self.task, self._extras = task, extras
-        self.source = open_source(task.model, task.architecture, task.trust)
+        self.source = in_torch(open_source(task.model, task.architecture, task.trust))
         self.tokenizer = load_tokenizer(self.source)
         self.calibration, judged = split_windows(task, self.tokenizer)
         self.original = load_module(self.source)
@@ -108,6 +108,15 @@ class TextBench(Bench):
         from weigh.model.exhibits import written
 
         return written(self, subjects)
+
+
+def in_torch(source: Source) -> Source:
+    """The source itself; of a GGUF file the numbers that it holds as a Hugging Face folder."""
+    if source.format != "gguf":
+        return source
+    from weigh.model.gguf_file import as_folder
+
+    return open_source(as_folder(source.path))
 
 
 def split_windows(task: ModelTask, tokenizer: Any) -> tuple[Calibration, NDArray[np.int64]]:
