@@ -12,7 +12,7 @@ from weigh.model import language
 from weigh.model.artefact import Artefact, artefact
 from weigh.model.memory import peak_mb
 from weigh.model.module import load_module, load_tokenizer, reopened
-from weigh.model.source import open_source
+from weigh.model.source import Source, open_source
 from weigh.model.task import Calibration, Converter, ModelTask
 from weigh.model.text import windows
 
