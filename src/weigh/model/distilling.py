@@ -171,7 +171,7 @@ def loss_of(mine: Answer, theirs: Answer | None, some: Mapping[str, Any], aim: A
 
 
 def _soft(mine: Answer, theirs: Answer, temperature: float) -> Any:
-    """T^2 KL(teacher || student) a token or a row; of sentence vectors, between their likenesses within the batch."""
+    """T^2 KL(teacher || student) a token or a row; of sentence vectors, between likenesses within the batch."""
     if theirs.scores is None:
         return _alike(mine.vectors, theirs.vectors)
     return divergence(mine.scores, theirs.scores, temperature)
@@ -191,14 +191,10 @@ def divergence(student: Any, teacher: Any, temperature: float = 1.0) -> Any:
 
 
 def _alike(mine: Any, theirs: Any) -> Any:
-    """How far likenesses among a batch's sentences are from the teacher's (SEED, arXiv 2101.04731), self left out."""
-    import torch
-
+    """How far likenesses to the teacher's vectors of the batch are from the teacher's own (SEED, arXiv 2101.04731)."""
     if len(mine) < 3:
         raise Unfit("sentence vectors are compared within a batch, which takes three of them: type batch=8")
-    others = ~torch.eye(len(mine), dtype=torch.bool)
-    tables = [SHARPNESS * (one @ one.T)[others].view(len(one), -1) for one in (mine, theirs)]
-    return divergence(*tables)
+    return divergence(SHARPNESS * mine @ theirs.T, SHARPNESS * theirs @ theirs.T)
 
 
 def _hard(mine: Answer, some: Mapping[str, Any], labels: Any) -> Any:
