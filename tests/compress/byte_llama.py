@@ -15,7 +15,7 @@ from weigh.model.toy import random_llama
 from weigh.model.training import Plan
 
 LENGTH, SIZES = 48, {"hidden_size": 96, "intermediate_size": 256, "head_dim": 12, "num_attention_heads": 8}
-STEPS = 400
+STEPS = 300
 
 
 @cache
