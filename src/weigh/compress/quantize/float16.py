@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, final
 
 from weigh.choice import Unfit
 from weigh.compress.quantize import Calibration, Quantizer
-from weigh.compress.quantize._graph import HINT, need_onnx, packed, quiet, typed, weights
+from weigh.compress.quantize._cast import cast
+from weigh.compress.quantize._graph import HINT, packed, quiet, typed, weights
 from weigh.model.onnx_file import operators
 from weigh.model.source import Source
 
@@ -24,7 +25,8 @@ class Float16(Quantizer):
 
     Good for halving a file with next to no loss of accuracy, without calibration; fast on GPUs and on ARM.
 
-    Bad for speed on x86 CPUs: ONNX Runtime has few binary16 kernels there, so it computes in float32 between casts.
+    Bad for speed on x86 CPUs: ONNX Runtime has few binary16 kernels there, so it computes in float32 between casts, and
+    torch's are slow for more than a row at a time.
     What is computed beyond 65,504 overflows, constants beyond it are brought back to it, and a model with weights
     beyond it is refused. Numbers nearer zero than 6e-8 become 6e-8.
 
@@ -32,10 +34,12 @@ class Float16(Quantizer):
     """
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
+        if source.format != "onnx":
+            return cast(source, folder, self.name, "float16")
         import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
-        graph = onnx.load(need_onnx(source, self.name))
+        graph = onnx.load(source.path)
         if not weights(graph, ("FLOAT",), dims=1):
             raise Unfit(f"nothing to halve: this graph holds no float32 tensors, only {operators(graph.graph)}. {HINT}")
         _need_small(graph)
