@@ -11,6 +11,16 @@ from typing import Any
 from weigh.choice import Unfit
 
 
+def need_compiler(who: str) -> None:
+    """Raises `Unfit` where there is no C++ compiler for `who` to run."""
+    wanted = os.environ.get("CXX", "g++")
+    if shutil.which(wanted) is None:
+        raise Unfit(
+            f"{who} writes C++ and finds no compiler '{wanted}': install one (Debian and Ubuntu: apt-get install g++), "
+            "or name it in the environment variable CXX"
+        )
+
+
 def compiled(function: Callable[..., Any], **how: Any) -> Callable[..., Any]:
     """`torch.compile(function, **how)`.
 
@@ -19,12 +29,7 @@ def compiled(function: Callable[..., Any], **how: Any) -> Callable[..., Any]:
     """
     import torch
 
-    wanted = os.environ.get("CXX", "g++")
-    if shutil.which(wanted) is None:
-        raise Unfit(
-            f"torch.compile writes C++ and finds no compiler '{wanted}': install one (Debian and Ubuntu: apt-get "
-            "install g++), or name it in the environment variable CXX"
-        )
+    need_compiler("torch.compile")
     with warnings.catch_warnings():  # torch's own compiler is built on what torch deprecates
         warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
         import torch._dynamo

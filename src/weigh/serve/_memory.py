@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from itertools import accumulate
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -30,7 +29,7 @@ def _on_gpu(call: Callable[[], Any]) -> int:
 
 
 def _on_cpu(call: Callable[[], Any]) -> int:
-    """Allocations less releases, in order of time, as the profiler saw them."""
+    """Allocations less their own releases, in order of time, as the profiler saw them."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it is loud on stderr at every start and stop
     from torch.profiler import ProfilerActivity, profile
 
@@ -39,5 +38,35 @@ def _on_cpu(call: Callable[[], Any]) -> int:
     del made
     results = seen.profiler.kineto_results if seen.profiler else None
     assert results is not None
-    events = sorted((one.start_ns(), one.nbytes()) for one in results.events() if one.name() == "[memory]")
-    return max(accumulate((size for _, size in events), initial=0))
+    return _highest(_changes(results.experimental_event_tree()))
+
+
+def _changes(roots: Iterable[Any]) -> list[tuple[int, int, int]]:
+    """When, where and by how many bytes memory was taken or given back, in order of time."""
+    from torch._C._profiler import _EventType
+
+    found, left = [], list(roots)
+    while left:
+        event = left.pop()
+        left += event.children
+        if event.tag == _EventType.Allocation:
+            found.append((event.start_time_ns, event.extra_fields.ptr, event.extra_fields.alloc_size))
+    return sorted(found, key=lambda change: change[0])
+
+
+def _highest(changes: Iterable[tuple[int, int, int]]) -> int:
+    """The peak; what was taken before is not counted when it is given back.
+
+    >>> _highest([(0, 7, 10), (1, 8, 5), (2, 7, -10), (3, 9, -100), (4, 7, 4)])
+    15
+    """
+    held: dict[int, int] = {}
+    now = peak = 0
+    for _, place, size in changes:
+        if size > 0:
+            held[place] = size
+            now += size
+        else:
+            now -= held.pop(place, 0)
+        peak = max(peak, now)
+    return peak
