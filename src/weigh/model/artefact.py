@@ -20,7 +20,10 @@ from weigh.model.source import Source, reason
 from weigh.model.task import Calibration, Converter
 
 NAME = "artefact.txt"
-VERSIONS = ("numpy", "onnx", "onnxruntime", "torch", "transformers", "torchao", "bitsandbytes", "torch-pruning", "trl")
+VERSIONS = (
+    "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "gguf", "torch", "transformers", "torchao", "bitsandbytes",
+    "torch-pruning", "trl",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def _serve(asked: dict[str, Any]) -> None:
     language.write(module, np.zeros(asked["tokens"], np.int64), asked["new_tokens"])
 
 
-def _peak() -> float:
+def peak() -> float:
     """The greatest resident memory of this program so far, in megabytes.
 
     `getrusage` would count the process that started this one, whose memory it shared until it began.
@@ -98,4 +98,4 @@ def _peak() -> float:
 
 if __name__ == "__main__":
     _serve(json.load(sys.stdin))
-    print(_peak())
+    print(peak())

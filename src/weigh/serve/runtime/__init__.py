@@ -143,7 +143,7 @@ THROUGHPUT = Measure(
     unit="rows/s",
     better="higher",
     kind="time",
-    meaning="rows (of a language model: tokens of prompts) a second, in one run a round of the greatest of `batch_sizes`",
+    meaning="rows (of a language model: tokens of prompts) a second, in one run a round of the most of `batch_sizes`",
     tolerance=0.05,
 )
 AGREEMENT = Measure(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SECONDS = 10.0
 """About how long all options together are timed at one batch size."""
 FEWEST, MOST = 8, 60
-LEVEL = 0.95
+TAIL = 0.025
 
 
 def exhibits(bench: RuntimeBench, subjects: Mapping[str, Subject]) -> list[Exhibit]:
@@ -26,10 +26,14 @@ def exhibits(bench: RuntimeBench, subjects: Mapping[str, Subject]) -> list[Exhib
         return []
     times = _times(bench, subjects)
     rounds = min(len(taken) for by_size in times.values() for taken in by_size.values())
-    note = f"{bench.task.threads} thread(s), warm, options taking turns, {rounds} rounds or more a size; intervals of " \
-           f"{LEVEL:.0%}, by order statistics."  # fmt: skip
-    return [_curve("Median time", 0.5, times, note), _curve("p95 of times", 0.95, times, note),
-            _table(bench, times, note), _made(subjects)]  # fmt: skip
+    note = (
+        f"{bench.task.threads} thread(s), warm, options taking turns, {rounds} rounds or more a size; intervals of "
+        "95 %, by order statistics."
+    )
+    return [
+        _curve("Median time", 0.5, times, note), _curve("p95 of times", 0.95, times, note),
+        _table(bench, times, note), _made(subjects),
+    ]  # fmt: skip
 
 
 def _times(bench: RuntimeBench, subjects: Mapping[str, Subject]) -> dict[str, dict[int, list[float]]]:
@@ -59,12 +63,12 @@ def quantile(values: Sequence[float], q: float) -> tuple[float, float | None, fl
     import numpy as np
 
     ordered, n = sorted(values), len(values)
-    below, tail = 0.0, (1 - LEVEL) / 2
+    below = 0.0
     low = high = None
     for rank in range(n + 1):  # below: the chance that fewer than `rank` of n values lie under the quantile
-        if rank and below <= tail:
+        if rank and below <= TAIL:
             low = ordered[rank - 1]
-        if rank and high is None and 1 - below <= tail:
+        if rank and high is None and 1 - below <= TAIL:
             high = ordered[rank - 1]
         below += math.comb(n, rank) * q**rank * (1 - q) ** (n - rank)
     return float(np.quantile(ordered, q)), low, high

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from weigh.choice import Unfit
 from weigh.model.source import reason
 from weigh.serve.runtime._net import load_net, names_of
-from weigh.serve.runtime._torch import examples
 
 if TYPE_CHECKING:
     from weigh.model.source import Source

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from weigh.serve.runtime import RuntimeTask
 
 EXAMPLES = 2
-"""Rows that an option may look at when it converts; the same in every run, so that artefacts depend on the task alone."""
+"""Rows that an option may look at when it converts, the same in every run: artefacts depend on the task alone."""
 
 
 def load_feeds(task: RuntimeTask, source: Source) -> Rows:
@@ -32,8 +32,8 @@ def load_feeds(task: RuntimeTask, source: Source) -> Rows:
     fewest = EXAMPLES + max(task.sizes)
     if len(rows) < fewest:
         raise UsageError(
-            f"{task.data} has {len(rows)} rows, and {fewest} are the fewest for batches of {max(task.sizes)}: give more "
-            "rows, or smaller batch_sizes"
+            f"{task.data} has {len(rows)} rows, and {fewest} are the fewest for batches of {max(task.sizes)}: give "
+            "more rows, or smaller batch_sizes"
         )
     return rows
 

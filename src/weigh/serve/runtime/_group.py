@@ -84,7 +84,8 @@ class Group(Served):
         return body.reshape(head["shape"]) if head["bytes"] else body
 
     def _told(self) -> str:
-        lines = [line for path in self._errors for line in path.read_text(errors="replace").splitlines() if line.strip()]
+        texts = [path.read_text(errors="replace") for path in self._errors]
+        lines = [line for text in texts for line in text.splitlines() if line.strip()]
         return f"a process of the group ended: {(lines or ['it said nothing'])[-1][:500]}"
 
     def others_mb(self) -> float:

@@ -22,7 +22,7 @@ def styles(config: Any) -> dict[str, str]:
     plan = dict(getattr(config, "base_model_tp_plan", None) or {})
     if plan and set(plan.values()) - {"colwise", "rowwise"}:
         kinds = ", ".join(sorted(set(plan.values()) - {"colwise", "rowwise"}))
-        raise Unfit(f"{config.model_type} is split by {kinds}, which tensor_parallel does not do: leave this option out")
+        raise Unfit(f"{config.model_type} is split by {kinds}, which weigh does not do: leave this option out")
     if plan:
         return {f"*{name}": kind for name, kind in plan.items()}
     if config.model_type == "bert":
@@ -54,9 +54,7 @@ def processes_for(source: Source, asked: int) -> int:
     if not able:
         raise Unfit(f"the model has {heads} heads in {groups} groups, which no number of processes divides")
     if asked and asked not in able:
-        raise Unfit(
-            f"{heads} heads in {groups} groups cannot be shared by {asked} processes; type processes={able[0]}"
-        )
+        raise Unfit(f"{heads} heads in {groups} groups cannot be shared by {asked} processes; type processes={able[0]}")
     return asked or able[0]
 
 

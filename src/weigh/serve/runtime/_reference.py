@@ -39,7 +39,8 @@ class ReferenceServed(Served):
         self._evaluator, self._output = ReferenceEvaluator(model), source.outputs[0].name
 
     def answer(self, feed: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        return as_table(self._evaluator.run([self._output], dict(feed))[0], self._output)
+        made: Any = self._evaluator.run([self._output], dict(feed))
+        return as_table(made[0], self._output)
 
 
 def _foreign(node: Any, model: Any) -> bool:

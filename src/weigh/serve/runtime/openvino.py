@@ -85,7 +85,7 @@ class Request(Served):
         self._compiled = openvino.Core().compile_model(str(path), device, dict(hints))
         taken = [str(one).split(".")[0] for one in self._compiled.get_property("EXECUTION_DEVICES")]
         if any(one != device for one in taken):
-            raise FellBack(f"OpenVINO was told to run on {device} and runs on {', '.join(taken)}: mend its driver there")
+            raise FellBack(f"OpenVINO was told to run on {device} and runs on {', '.join(taken)}: mend its driver")
         self._request, self._names = self._compiled.create_infer_request(), names_of(source)
         self._output = next(
             (one for one in self._compiled.outputs if source.outputs[0].name in one.names), self._compiled.outputs[0]
