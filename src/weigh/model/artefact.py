@@ -21,8 +21,8 @@ from weigh.model.task import Calibration, Converter
 
 NAME = "artefact.txt"
 VERSIONS = (
-    "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "gguf", "torch", "transformers", "torchao", "bitsandbytes",
-    "torch-pruning", "trl",
+    "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "gguf", "torch", "transformers", "torchao",
+    "bitsandbytes", "torch-pruning", "trl",
 )  # fmt: skip
 
 
