@@ -8,12 +8,16 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from weigh.choice import UsageError
 from weigh.data.cache import cache_folder
 
 SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
+FILES = (".onnx", ".pt2", ".gguf")
 
 
 def is_uri(path: Path) -> bool:
@@ -100,14 +104,93 @@ def _in_one_file(file: Path) -> None:
 
 def _inside(folder: Path, uri: str) -> Path:
     """The one model in a downloaded MLflow folder."""
-    for found in (
-        *sorted(folder.rglob("config.json")),
-        *sorted(folder.rglob("*.onnx")),
-        *sorted(folder.rglob("*.pt2")),
-    ):
+    whole = (file for file in sorted(folder.rglob("config.json")) if any(file.parent.glob("*.safetensors")))
+    for found in (*whole, *(file for suffix in FILES for file in sorted(folder.rglob(f"*{suffix}")))):
         return found.parent if found.name == "config.json" else found
     flavours = ", ".join(sorted(file.name for file in folder.rglob("*") if file.is_file())[:6])
     raise UsageError(
-        f"model={uri} holds no Hugging Face folder, .onnx or .pt2 file ({flavours}); log it with mlflow.transformers, "
-        "mlflow.onnx, or as a .pt2 file"
+        f"model={uri} holds no Hugging Face folder with safetensors and no {', '.join(FILES)} file ({flavours}), and a "
+        "pickle is not opened, as it can run any code; log it with mlflow.transformers or mlflow.onnx, or `weigh apply "
+        "--register`"
     )
+
+
+def need_mlflow(name: str) -> None:
+    """Raises `UsageError` where nothing can be registered under a name."""
+    if find_spec("mlflow") is None:
+        raise UsageError(f"mlflow is needed to register {name}: pip install 'weigh[mlflow]'")
+    if not name.strip() or set(name) & set("/:@"):
+        raise UsageError(f"MLflow cannot name a model '{name}': leave / and : and @ out of --register NAME")
+
+
+def registered(
+    path: Path,
+    name: str,
+    alias: str,
+    run_name: str,
+    tags: Mapping[str, str],
+    figures: Mapping[str, float],
+    files: Sequence[Path],
+) -> str:
+    """A new version of a model in MLflow's registry, with a run of its own that logs the figures.
+
+    Args:
+        path: the file, or the folder, of the model.
+        name: of the registered model.
+        alias: what the version is called; it leaves the version that had it.
+        files: what is kept beside it, under ``decision``.
+
+    Returns: ``models:/name/version``.
+
+    Raises:
+        UsageError: MLflow refuses.
+    """
+    import mlflow
+
+    try:
+        with mlflow.start_run(run_name=run_name, tags=dict(tags)) as run:
+            mlflow.log_metrics(dict(figures))
+            for file in files:
+                mlflow.log_artifact(str(file), "decision")
+            version = mlflow.register_model(_logged(path), name, tags=dict(tags) | {"weigh.run": run.info.run_id})
+        mlflow.MlflowClient().set_registered_model_alias(name, alias, version.version)
+    except mlflow.exceptions.MlflowException as error:
+        raise UsageError(
+            f"{path} cannot be registered as {name} at {mlflow.get_tracking_uri()}: {str(error).splitlines()[0]:.200}; "
+            "set MLFLOW_TRACKING_URI to a registry that is there, such as sqlite:///mlflow.db"
+        ) from None
+    return f"models:/{name}/{version.version}"
+
+
+def _logged(path: Path) -> str:
+    """The model as an artefact of the current run, in MLflow's own flavour where it has one that unpickles nothing."""
+    import mlflow
+
+    if path.suffix == ".onnx":
+        import onnx
+
+        needed = ["onnxruntime"]
+        one = mlflow.onnx.log_model(onnx.load(path), name="model", pip_requirements=needed, save_as_external_data=False)
+        return str(one.model_uri)
+    if path.is_dir() and any(path.glob("*.safetensors")):
+        from weigh.model.huggingface import read_json
+
+        names: list[Any] = read_json(path / "config.json").get("architectures") or [""]
+        task = "text-generation" if str(names[0]).endswith("ForCausalLM") else "feature-extraction"
+        needed = ["transformers", "torch"]
+        logged = mlflow.transformers.log_model(str(path), name="model", task=task, pip_requirements=needed)
+        return str(logged.model_uri)
+    return _as_files(path)
+
+
+def _as_files(path: Path) -> str:
+    """A file that MLflow has no flavour for, or all files of a folder."""
+    import mlflow
+
+    run = mlflow.active_run()
+    assert run is not None
+    if path.is_dir():
+        mlflow.log_artifacts(str(path), "model")
+    else:
+        mlflow.log_artifact(str(path), "model")
+    return f"runs:/{run.info.run_id}/model"

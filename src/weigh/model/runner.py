@@ -73,7 +73,7 @@ class ModuleRunner:
             if "input_ids" not in tensors:
                 return scores_of(self.module, next(iter(tensors.values())))
             out = self.module(**tensors)
-            return _pooled(out.last_hidden_state, tensors["attention_mask"]) if self._pooled else out.logits
+            return pooled(out.last_hidden_state, tensors["attention_mask"]) if self._pooled else out.logits
 
 
 def scores_of(module: Any, rows: Any) -> Any:
@@ -82,7 +82,8 @@ def scores_of(module: Any, rows: Any) -> Any:
     return module(rows if first is None or not rows.is_floating_point() else rows.to(first.dtype))
 
 
-def _pooled(hidden: Any, mask: Any) -> Any:
+def pooled(hidden: Any, mask: Any) -> Any:
+    """Vectors of tokens averaged over their mask, to length one: (rows, width)."""
     import torch
 
     weight = mask.unsqueeze(-1).to(hidden.dtype)

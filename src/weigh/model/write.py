@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from weigh.choice import UsageError
 from weigh.data.cache import replacing
 from weigh.model import measures
 from weigh.model.artefact import Artefact, artefact, digest
+from weigh.model.source import Source
 from weigh.model.task import Converter, ModelTask
+
+CARD = "README.md"
+MARK = "weigh"
+"""The first tag of a card; folders whose card has it were written here, and may be replaced."""
 
 
 def convert(task: ModelTask, option: Converter, to: Path | str, overwrite: bool = False) -> Path:
@@ -32,11 +41,18 @@ def convert(task: ModelTask, option: Converter, to: Path | str, overwrite: bool 
         Unfit: the option can do nothing for the model.
         OSError: a file cannot be written.
     """
-    return copied(made_of(task, option), task, Path(to), overwrite)
+    made, _ = made_of(task, option)
+    need_place(made.path, Path(to))
+    if made.path.is_dir():
+        with whole_folder(Path(to), task, overwrite) as folder:
+            copy_into(made, folder)
+    else:
+        copy_files(made, task, Path(to), overwrite)
+    return Path(to)
 
 
-def made_of(task: ModelTask, option: Converter) -> Artefact:
-    """The artefact of an option on a task.
+def made_of(task: ModelTask, option: Converter) -> tuple[Artefact, Source]:
+    """The artefact of an option on a task, and the task's model, opened.
 
     Raises:
         UsageError: the option cannot run here, or the task cannot be used.
@@ -48,41 +64,120 @@ def made_of(task: ModelTask, option: Converter) -> Artefact:
         from weigh.model.text_bench import TextBench
 
         text = TextBench(task, seed=0)
-        return artefact(option, text.source, text.calibration)
+        return artefact(option, text.source, text.calibration), text.source
     from weigh.model.rows_bench import RowsBench
 
     rows = RowsBench(task, seed=0)
-    return artefact(option, rows.model, rows.split.calibration)
+    return artefact(option, rows.model, rows.split.calibration), rows.model
 
 
-def copied(made: Artefact, task: ModelTask, to: Path, overwrite: bool) -> Path:
-    """The files of an artefact at their place of the user's; what `convert` does."""
-    if made.path.is_file() and to.is_dir():
-        raise UsageError(f"{to} is a folder; name the file to write, such as {to / made.path.name}")
-    if made.path.is_dir() and to.is_file():
-        raise UsageError(f"{to} is a file; the model is a folder: name one to write, such as {to.with_suffix('')}")
-    copies = {source: target for source, target in _places(made, to).items() if not _same(source, target)}
+def need_place(made: Path, to: Path) -> None:
+    """Raises `UsageError` when a folder is to be written as a file, or a file as a folder."""
+    if made.is_file() and to.is_dir():
+        raise UsageError(f"{to} is a folder; name the file to write, such as {to / made.name}")
+    if made.is_file() and to.suffix != made.suffix:
+        raise UsageError(f"what was chosen is a {made.suffix} file; name it so: {to.with_suffix(made.suffix)}")
+    if made.is_dir() and (to.is_file() or to.suffix in (".onnx", ".pt2", ".gguf", ".safetensors")):
+        also = f" (for a {to.suffix[1:].upper()} file: --as {to.suffix[1:]})" if to.suffix in (".onnx", ".gguf") else ""
+        raise UsageError(
+            f"a Hugging Face model goes with its tokenizer into a folder, and {to} names a file; name a folder, such "
+            f"as {to.with_suffix('')}{also}"
+        )
+
+
+def copy_into(made: Artefact, folder: Path) -> None:
+    """The files of a folder's artefact into another folder."""
+    for file in made.files:
+        if file.is_relative_to(made.path):
+            target = folder / file.relative_to(made.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+
+
+def copy_files(made: Artefact, task: ModelTask, to: Path, overwrite: bool) -> None:
+    """The files of an artefact that is a file: the model to its place, and what it names inside beside it."""
+    folder = made.path.parent
+    places = {file: to if file == made.path else to.parent / file.relative_to(folder) for file in made.files}
+    copies = {source: target for source, target in places.items() if not _same(source, target)}
     for target in copies.values():
-        _need_free(target, task, overwrite)
+        need_free(target, task, overwrite)
     for source, target in reversed(copies.items()):
         with replacing(target) as temporary:
             shutil.copyfile(source, temporary)
-    return to
 
 
-def _places(made: Artefact, to: Path) -> dict[Path, Path]:
-    """Where each file goes: the model to its place, and what it names inside keeps its name beside it."""
-    if made.path.is_dir():
-        return {file: to / file.relative_to(made.path) for file in made.files if file.is_relative_to(made.path)}
-    folder = made.path.parent
-    return {file: to if file == made.path else to.parent / file.relative_to(folder) for file in made.files}
+@contextmanager
+def whole_folder(to: Path, task: ModelTask, overwrite: bool) -> Iterator[Path]:
+    """An empty folder beside `to` that takes its place when the block ends well, and is removed otherwise.
+
+    Readers see no folder, the old one or the new one, never half of one, also when several processes write it.
+
+    Raises:
+        UsageError: `to` is, holds or lies in the task's own files; or it exists with other content, and is not to be
+            overwritten, or was not written by weigh.
+    """
+    _need_apart(to, task)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    temporary = to.parent / f".{to.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        temporary.mkdir()
+        yield temporary
+        _settle(temporary, to, overwrite)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _settle(new: Path, to: Path, overwrite: bool) -> None:
+    try:
+        os.rename(new, to)  # takes an empty folder's place too
+        return
+    except OSError:
+        if not to.exists():
+            raise
+    if not to.is_dir():
+        raise UsageError(f"{to} is a file; the model is a folder: name one to write, such as {to.with_suffix('')}")
+    if _alike(new, to):
+        return
+    if not overwrite:
+        raise UsageError(f"{to} exists and holds something else; write elsewhere, or pass overwrite=True (--overwrite)")
+    if not _ours(to):
+        raise UsageError(f"{to} was not written by weigh, and a folder is replaced as a whole; name another")
+    old = new.with_suffix(".old")
+    os.rename(to, old)
+    try:
+        os.rename(new, to)
+    except OSError:
+        os.rename(old, to)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _alike(one: Path, other: Path) -> bool:
+    names = [sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file()) for root in (one, other)]
+    return names[0] == names[1] and all(_same(one / name, other / name) for name in names[0])
+
+
+def _ours(folder: Path) -> bool:
+    card = folder / CARD
+    return card.is_file() and f'tags: ["{MARK}"' in card.read_text(encoding="utf-8", errors="replace")[:2000]
 
 
 def _same(source: Path, target: Path) -> bool:
     return target.is_file() and digest(source) == digest(target)
 
 
-def _need_free(target: Path, task: ModelTask, overwrite: bool) -> None:
+def _need_apart(to: Path, task: ModelTask) -> None:
+    """Raises `UsageError` when a folder to write has to do with what the decision was made on."""
+    place = to.resolve()
+    for path in task.files().values():
+        own = path.resolve()
+        if place.is_relative_to(own) or own.is_relative_to(place):
+            raise UsageError(f"{to} is, or holds, what the decision was made on ({path}), which is never overwritten; "
+                             "write elsewhere")  # fmt: skip
+
+
+def need_free(target: Path, task: ModelTask, overwrite: bool) -> None:
+    """Raises `UsageError` when a file is the task's own, or exists and is not to be overwritten."""
     if not target.exists():
         return
     own = task.files().values()
@@ -91,4 +186,6 @@ def _need_free(target: Path, task: ModelTask, overwrite: bool) -> None:
     ):
         raise UsageError(f"{target} is what the decision was made on, which is never overwritten; write elsewhere")
     if not overwrite:
-        raise UsageError(f"{target} exists and holds something else; write elsewhere, or pass overwrite=True")
+        raise UsageError(
+            f"{target} exists and holds something else; write elsewhere, or pass overwrite=True (--overwrite)"
+        )

@@ -1,0 +1,106 @@
+"""From a decision to the model that it chose: its files, a card that quotes the decision, MLflow's registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from weigh import catalog
+from weigh.apply._chosen import Chosen
+from weigh.apply._write import as_it_is, in_form
+from weigh.choice import UsageError
+from weigh.decision import Decision, Lock
+from weigh.model import forms
+from weigh.model.choice import ModelChoice
+from weigh.model.task import Converter, ModelTask
+from weigh.model.write import made_of
+
+ALIAS = "challenger"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was written.
+
+    Attributes:
+        model: the file or folder.
+        card: the model card.
+        certificate: of the step from what was measured to another form; None where the files are those measured.
+        registered: ``models:/name/version``; empty where nothing was registered.
+    """
+
+    model: Path
+    card: Path
+    certificate: Path | None = None
+    registered: str = ""
+
+
+def apply(
+    lock: Lock,
+    made: Decision,
+    to: Path | str,
+    *,
+    form: str = "",
+    register: str = "",
+    record: str = "",
+    overwrite: bool = False,
+) -> Applied:
+    """Write the model that a decision chose, with a card; register it in MLflow if asked.
+
+    Args:
+        lock: what was asked.
+        made: what was decided; it must have chosen.
+        to: the file to write (.onnx, .pt2, .gguf), or the folder of a Hugging Face model. A folder appears whole.
+        form: ``safetensors``, ``onnx`` or ``gguf``; as it was measured when empty. A parity certificate of what another
+            form changes is written beside the model, and nothing is written where parity breaks.
+        register: a name in MLflow's registry (`MLFLOW_TRACKING_URI`, or MLflow's default); the version gets the alias
+            ``challenger``, the decision as tags, its figures as metrics, and the record and card as artefacts.
+        record: the path of the decision's record, for the card.
+        overwrite: replace other files of those names, or a folder that weigh wrote.
+
+    Raises:
+        UsageError: nothing was chosen, the choice makes no model, the task's files are no longer those that were
+            decided on, the form cannot hold the model, parity breaks, or a file exists.
+    """
+    if form and form not in forms.FORMS:
+        raise UsageError(f"there is no form '{form}': type --as {', --as '.join(forms.FORMS)}, or leave it out")
+    if register:
+        from weigh.model.registry import need_mlflow
+
+        need_mlflow(register)
+    chosen = _chosen(lock, made, record)
+    if form in ("", forms.OWN.get(chosen.result.format)):
+        applied = Applied(*as_it_is(chosen, Path(to), overwrite))
+    else:
+        forms.need_form(chosen.result, form, chosen.name)
+        applied = Applied(*in_form(chosen, form, Path(to), overwrite))
+    return replace(applied, registered=_registered(chosen, applied, register)) if register else applied
+
+
+def _chosen(lock: Lock, made: Decision, record: str) -> Chosen:
+    from weigh.model.module import reopened
+
+    choice = catalog.choice(lock.choice)
+    if not isinstance(choice, ModelChoice):
+        raise UsageError(f"{lock.choice} chooses no model file, so that there is nothing to write")
+    if made.chosen is None:
+        raise UsageError(f"nothing was chosen ({made.answer}); there is no model to write")
+    task = choice.task.model_validate(lock.task)
+    if task.fingerprint() != lock.task_fingerprint:
+        raise UsageError("the model or its data are no longer those that were decided on: type `weigh decide` again")
+    option = catalog.unlock_option(choice, next(one for one in lock.options if one.spec == made.chosen))
+    assert isinstance(task, ModelTask) and isinstance(option, Converter)
+    artefact, source = made_of(task, option)
+    result = source if artefact.path == source.path else reopened(artefact.path, source)
+    return Chosen(lock, made, task, artefact, replace(result, inputs=result.inputs or source.inputs), record)
+
+
+def _registered(chosen: Chosen, applied: Applied, name: str) -> str:
+    from weigh.model.registry import registered
+
+    tags = {"weigh.lock": chosen.made.lock, "weigh.chosen": chosen.name, "weigh.answer": chosen.made.answer}
+    found = chosen.made.standing(chosen.name).measured.items()
+    figures = {measure: value.estimate for measure, value in found if value.estimate is not None}
+    files = [applied.card, *([applied.certificate] if applied.certificate else [])]
+    files += [Path(chosen.record)] if chosen.record and Path(chosen.record).is_file() else []
+    return registered(applied.model, name, ALIAS, f"weigh {chosen.lock.choice}", tags, figures, files)

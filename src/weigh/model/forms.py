@@ -1,0 +1,231 @@
+"""The forms in which a model is handed on: safetensors, ONNX and GGUF, each made of what was measured."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from weigh.choice import Unfit, UsageError
+from weigh.model.source import Source, embeds, reason
+
+if TYPE_CHECKING:
+    import torch
+
+    from weigh.model.gguf_write import Numbers
+
+Form: TypeAlias = Literal["safetensors", "onnx", "gguf"]
+FORMS: tuple[str, ...] = get_args(Form)
+OWN: dict[str, str] = {"huggingface": "safetensors", "module": "safetensors", "onnx": "onnx", "gguf": "gguf"}
+ONE_FILE = 1_900_000_000
+"""Bytes of weights up to which an ONNX file holds its own; beyond, protobuf wants them beside it."""
+LIBRARIES = {
+    "bitsandbytes": "bitsandbytes", "torchao": "torchao", "quanto": "optimum-quanto", "gptq": "gptqmodel",
+    "awq": "gptqmodel", "compressed-tensors": "compressed-tensors", "hqq": "hqq",
+}  # fmt: skip
+"""What transformers needs beside itself to load a quantized folder, by the method that its config names."""
+
+
+def need_form(source: Source, form: str, name: str) -> None:
+    """Raises `UsageError` when a model cannot be handed on in a form; the text says what to type.
+
+    Args:
+        source: the artefact, opened.
+        name: the option that made it, for the text.
+    """
+    if form == OWN.get(source.format, ""):
+        return
+    as_is = "leave --as out to take it as it was measured"
+    if source.format in ("onnx", "gguf"):
+        raise UsageError(f"{name} made an {source.format.upper()} file, which is not turned into {form}; {as_is}")
+    if form == "safetensors":
+        raise UsageError(f"{name} made a torch.export archive, whose code safetensors cannot hold; {as_is}")
+    if method := quantized_by(source.path):
+        raise UsageError(
+            f"{name} keeps its weights as {method} does, which {form} cannot hold; {as_is}, or decide on the "
+            + ("ONNX file of the original: weigh apply DECISION --as onnx, then model=FILE.onnx" if form == "onnx" else
+               "original and let llama.cpp quantize: serve/runtime")
+        )  # fmt: skip
+    if form == "gguf" and (source.format != "huggingface" or source.kind != "language"):
+        what = f"a {source.kind}" if source.format == "huggingface" else "a net of your own"
+        raise UsageError(f"GGUF holds language models, and this is {what}; type --as onnx, or {as_is}")
+
+
+def quantized_by(folder: Path) -> str:
+    """The method that a Hugging Face folder names in its config; empty where it is not quantized, or no folder."""
+    from weigh.model.huggingface import read_json
+
+    if not (folder / "config.json").is_file():
+        return ""
+    return str((read_json(folder / "config.json").get("quantization_config") or {}).get("quant_method") or "")
+
+
+def written(source: Source, form: str, folder: Path, name: str) -> Path:
+    """Write an artefact in another form.
+
+    Args:
+        source: the artefact, opened; of a net of the user's own its input says what a row is.
+        folder: where to write; it exists and is empty.
+
+    Returns: the file, in `folder`. An ONNX file of a Hugging Face model has its tokenizer and config beside it.
+
+    Raises:
+        UsageError: it cannot be written so, as for `need_form`; or it uses what the form has no operator for.
+    """
+    need_form(source, form, name)
+    return _gguf(source, folder, name) if form == "gguf" else _onnx(source, folder)
+
+
+def _gguf(source: Source, folder: Path, name: str) -> Path:
+    from weigh.model.gguf_write import write_gguf
+
+    try:
+        return write_gguf(source, folder / "model.gguf", _kept(source.path))
+    except Unfit as error:
+        raise UsageError(
+            f"what {name} made cannot be written as GGUF: {error}; type --as onnx, or leave --as out"
+        ) from None
+
+
+def _kept(folder: Path) -> Numbers:
+    """The numbers of GGUF that hold a folder's weights without rounding."""
+    from safetensors import safe_open
+
+    from weigh.model.huggingface import weight_files
+
+    found = set()
+    for file in weight_files(folder):
+        with safe_open(file, framework="pt") as archive:
+            found |= {archive.get_slice(key).get_dtype() for key in archive.keys()}  # noqa: SIM118 (it is no mapping)
+    return "BF16" if found == {"BF16"} else "F16" if found == {"F16"} else "F32"
+
+
+def _onnx(source: Source, folder: Path) -> Path:
+    import torch
+
+    target = folder / "model.onnx"
+    try:
+        with _quiet():
+            what, inputs, names, outputs, free = _exportable(source)
+            torch.onnx.export(
+                what, inputs, target, input_names=names, output_names=outputs, dynamic_shapes=free, dynamo=True,
+                external_data=_bytes(what) > ONE_FILE, verbose=False,
+            )  # fmt: skip
+    except (UsageError, Unfit):
+        raise
+    except Exception as error:  # torch's exporter raises errors of many kinds
+        raise UsageError(
+            f"the model cannot be written as ONNX ({type(error).__name__}: {_operator(error)}); leave --as out to take "
+            "it as it was measured"
+        ) from None
+    if source.format == "huggingface":
+        from weigh.model.huggingface import companions
+
+        companions(source.path, folder)
+        shutil.copyfile(source.path / "config.json", folder / "config.json")
+    return target
+
+
+def _exportable(source: Source) -> tuple[Any, tuple[torch.Tensor, ...], list[str], list[str], Any]:
+    """What to export: the module, example inputs, names of inputs and outputs, and which dimensions are free."""
+    import torch
+
+    from weigh.model.module import load_module
+    from weigh.model.net import example_rows
+
+    if source.format != "huggingface":
+        net = load_module(source, "" if source.format == "exported" else "float32")
+        free = () if source.batch is not None else ({0: torch.export.Dim("rows", min=1)},)
+        return net, (example_rows(net, source),), ["X"], ["scores"], free or None
+    ids = torch.arange(14, dtype=torch.int64).reshape(2, 7)
+    sizes = tuple({0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for _ in range(2))
+    outputs = "sentence_embedding" if embeds(source) else "logits"
+    net = of_tokens(load_module(source, "float32"), source)
+    return net, (ids, torch.ones_like(ids)), ["input_ids", "attention_mask"], [outputs], sizes
+
+
+def of_tokens(net: Any, source: Source) -> Any:
+    """A Hugging Face model as a module of tokens and their mask alone: to scores, or to vectors as weigh pools them."""
+    import torch
+
+    from weigh.model.runner import pooled
+
+    vectors, rest = embeds(source), {"use_cache": False} if source.kind == "language" else {}
+
+    class OfTokens(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+            out = self.net(input_ids=input_ids, attention_mask=attention_mask, **rest)
+            return pooled(out.last_hidden_state, attention_mask) if vectors else out.logits
+
+    return OfTokens().eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch's exporter says about its own code, and about torchvision, which is not needed."""
+    talker = logging.getLogger("torch.onnx")
+    before = talker.level
+    talker.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        talker.setLevel(before)
+
+
+def _bytes(module: Any) -> int:
+    return sum(one.numel() * one.element_size() for one in (*module.parameters(), *module.buffers()))
+
+
+def _operator(error: BaseException) -> str:
+    """What torch's exporter could not do: its last cause says it, the first only that it failed."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return reason(error)
+
+
+def loading(now: Path, to: Path, kind: str) -> tuple[str, tuple[str, ...]]:
+    """Code that loads a model as it was written (a command, of a GGUF file), and the packages that it takes.
+
+    Args:
+        now: the folder, or the file, as it lies now.
+        to: where it will lie, by which the code names it.
+        kind: language, encoder or classifier.
+    """
+    where = to.as_posix()
+    if now.suffix == ".onnx":
+        file = where if to.suffix == ".onnx" else f"{where}/{now.name}"
+        return f'import onnxruntime\n\nsession = onnxruntime.InferenceSession("{file}")', ("onnxruntime",)
+    if now.suffix == ".gguf":
+        return f"llama-cli -m {where} -p 'Once upon a time'", ("llama.cpp",)
+    if now.suffix == ".pt2":
+        return f'import torch\n\nnet = torch.export.load("{where}").module()', ("torch",)
+    if now.suffix == ".safetensors":
+        return f'from safetensors.torch import load_file\n\nweights = load_file("{where}")', ("safetensors", "torch")
+    return _transformers(now, where, kind)
+
+
+def _transformers(now: Path, where: str, kind: str) -> tuple[str, tuple[str, ...]]:
+    from weigh.model.huggingface import computed_in, read_json
+
+    architecture = str((read_json(now / "config.json").get("architectures") or [""])[0])
+    auto = "AutoModelForCausalLM" if kind == "language" else "AutoModel"
+    if architecture.endswith("ForSequenceClassification"):
+        auto = "AutoModelForSequenceClassification"
+    method = quantized_by(now)
+    numbers = "auto" if method else computed_in(now)
+    code = (
+        f"from transformers import {auto}, AutoTokenizer\n\n"
+        f'model = {auto}.from_pretrained("{where}", dtype="{numbers}")\n'
+        f'tokenizer = AutoTokenizer.from_pretrained("{where}")'
+    )
+    return code, ("torch", "transformers", *([LIBRARIES.get(method, method)] if method else []))
