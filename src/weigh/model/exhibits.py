@@ -42,7 +42,7 @@ def _more_rounds(bench: RowsBench, subjects: Mapping[str, Subject]) -> None:
     for extra in range(FEWEST):
         feed = bench.rows.take(draw.integers(len(bench.rows), size=bench.task.batch))
         for name in mixer.sample(names, len(names)):
-            session = bench.load(subjects[name].made.path)
+            session = bench.session(subjects[name])
             subjects[name].times[-1 - extra] = session.times(feed, bench.task.warmup, bench.task.runs)
 
 
@@ -55,7 +55,7 @@ def _table(bench: RowsBench, subjects: Mapping[str, Subject], base: str) -> Tabl
     left_out = bench.split.left_out
     rows = []
     for name, subject in subjects.items():
-        agreed = bench.reader.match(bench.reader.answers(bench.load(subject.made.path).answer(feed)), original).mean()
+        agreed = bench.reader.match(bench.reader.answers(bench.session(subject).answer(feed)), original).mean()
         megabytes = subject.made.megabytes
         size = megabytes / subjects[base].made.megabytes
         ratio, rounds = _ratio(subject, subjects[base])
@@ -129,4 +129,5 @@ def written(bench: TextBench, subjects: Mapping[str, Written]) -> list[Exhibit]:
     table = Table(title="Artefacts", columns=("option", *(name.replace("_", " ") for name in names)), rows=rows)
     timed = {name: [step for one in made.times.values() for step in one.steps] for name, made in subjects.items()}
     timed = {name: steps for name, steps in timed.items() if steps}
-    return [table, *([_spread(timed)] if timed else []), _files(subjects)]
+    shown: list[Exhibit] = [_spread(timed)] if timed else []
+    return [table, *shown, _files(subjects)] if names else shown

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any, final
 
 from weigh.choice import Bench, Block, Blocks, Exhibit, UsageError, Values
 from weigh.model.answers import check_labels, reader_of
-from weigh.model.artefact import Artefact, artefact
+from weigh.model.artefact import Artefact, artefact, unchanged
 from weigh.model.memory import peak_mb
+from weigh.model.module import load_module
 from weigh.model.probe import Probe
 from weigh.model.rows import Rows, load_rows, whole
-from weigh.model.runner import open_runner
+from weigh.model.runner import ModuleRunner, open_runner
 from weigh.model.session import Session, load_errors
-from weigh.model.source import Source, format_of, open_source, reason
+from weigh.model.source import Source, embeds, format_of, open_source, reason
 from weigh.model.split import cut_rows, split_rows
-from weigh.model.task import Converter, ModelTask
+from weigh.model.task import Converter, ModelTask, Wrapper
 from weigh.model.texts import load_texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from weigh.model.answers import Reader
-    from weigh.model.runner import ModuleRunner
 
     Extras = Callable[[Any, Artefact], Values]
 
@@ -39,6 +39,8 @@ class Subject:
     made: Artefact
     exact: Values
     times: dict[int, list[float]] = field(default_factory=dict)
+    runner: ModuleRunner | None = None
+    """What runs it, where that is not told by the artefact alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,11 @@ class RowsBench(Bench):
     def blocks(self) -> Blocks:
         return self._blocks
 
-    def prepare(self, option: Converter) -> Subject:
+    def prepare(self, option: Converter | Wrapper) -> Subject:
+        if isinstance(option, Wrapper):
+            module = option.wrap(load_module(self.model))
+            own = ModuleRunner(module, embeds(self.model), self.task.threads, self.task.batch)
+            return Subject(unchanged(self.model), {}, runner=own)
         made = artefact(option, self.model, self.split.calibration)
         self.load(made.path)
         exact = {
@@ -123,6 +129,10 @@ class RowsBench(Bench):
         runner = self._runners.get(made.path)
         more = self._extras(runner.module if runner else None, made) if self._extras else {}
         return Subject(made, {**exact, **more})
+
+    def session(self, subject: Subject) -> Session | ModuleRunner:
+        """What answers and is timed for an option, drawn anew as `load` does."""
+        return subject.runner.fresh() if subject.runner else self.load(subject.made.path)
 
     def load(self, path: Path) -> Session | ModuleRunner:
         """A fresh session of an ONNX file; a torch module as it is, or at another place in memory if it is small."""
@@ -134,7 +144,7 @@ class RowsBench(Bench):
         return self._runners[path].fresh()
 
     def trial(self, subject: Subject, block: Block) -> Values:
-        shared, session = self._shared(block), self.load(subject.made.path)
+        shared, session = self._shared(block), self.session(subject)
         answers = self.reader.answers(session.answer(shared.feed))
         times = session.times(shared.timed, self.task.warmup, self.task.runs)
         subject.times[block.index] = times

@@ -157,3 +157,18 @@ class Converter(Option):
     def reads(self) -> tuple[Path, ...]:
         """Files and folders that its settings name; an artefact depends on what is in them."""
         return ()
+
+
+class Wrapper(Option):
+    """An option that runs a torch model as it is written, in another way: in other numbers, on another device."""
+
+    @abstractmethod
+    def wrap(self, module: Any) -> Any:
+        """A module that takes and gives what `module` does.
+
+        Args:
+            module: a copy of its own, in eval mode and without gradients, which it may change.
+
+        Raises:
+            Unfit: it cannot run so here, with the reason.
+        """

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, final
 
 from weigh.choice import Bench, Block, Blocks, Exhibit, UsageError, Values
 from weigh.model import language
-from weigh.model.artefact import Artefact, artefact
+from weigh.model.artefact import Artefact, artefact, unchanged
 from weigh.model.memory import peak_mb
 from weigh.model.module import load_module, load_tokenizer, reopened
 from weigh.model.source import Source, open_source
-from weigh.model.task import Calibration, Converter, ModelTask
+from weigh.model.task import Calibration, Converter, ModelTask, Wrapper
 from weigh.model.text import windows
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ class TextBench(Bench):
     def blocks(self) -> Blocks:
         return self._blocks
 
-    def prepare(self, option: Converter) -> Written:
+    def prepare(self, option: Converter | Wrapper) -> Written:
+        if isinstance(option, Wrapper):
+            return Written(unchanged(self.source), option.wrap(load_module(self.source)), {})
         made = artefact(option, self.source, self.calibration)
         same = made.path == self.source.path
         module = self.original if same else load_module(reopened(made.path, self.source))
