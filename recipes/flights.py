@@ -83,8 +83,9 @@ def main() -> None:
         live, metric="loss", arm="arm", control="champion", by=reader, covariate="expected", time="time",
         looks="daily", planned=live.height,
     )  # fmt: skip
-    better = "challenger" if finding.found == "lower" else "champion"
-    verdict = f"The {better} serves: on the flights of November and December, {finding}."
+    verdict = (
+        f"The {'challenger' if finding.found == 'lower' else 'champion'} serves: in November and December, {finding}."
+    )
     print(f"\n5. Keep the champion, or ship the challenger? {verdict}")
 
     with Ledger(OUT / "ledger.db") as ledger:
