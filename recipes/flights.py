@@ -83,9 +83,8 @@ def main() -> None:
         live, metric="loss", arm="arm", control="champion", by=reader, covariate="expected", time="time",
         looks="daily", planned=live.height,
     )  # fmt: skip
-    verdict = (
-        f"The {'challenger' if finding.found == 'lower' else 'champion'} serves: in November and December, {finding}."
-    )
+    better = "challenger" if finding.found == "lower" else "champion"
+    verdict = f"The {better} serves: on the flights of November and December, {finding}."
     print(f"\n5. Keep the champion, or ship the challenger? {verdict}")
 
     with Ledger(OUT / "ledger.db") as ledger:
@@ -104,10 +103,9 @@ def main() -> None:
 def step(heading: str, choice: str, task: Task | dict[str, Any], **asked: Any) -> Decision:
     """One decision, with its progress on the terminal."""
     print(f"\n{heading}", flush=True)
+    kept = {"ledger": OUT / "ledger.db", "records": OUT / "decisions"}
     with Watch() as watch:
-        made = decide(
-            choice, task, seed=SEED, ledger=OUT / "ledger.db", records=OUT / "decisions", watch=watch, **asked
-        )
+        made = decide(choice, task, seed=SEED, watch=watch, **kept, **asked)
     print(made, flush=True)
     return made
 
