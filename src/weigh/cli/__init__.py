@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-VERBS = ("choices", "options", "decide", "show", "explain", "report", "apply", "verify", "doctor", "new", "ledger")
+VERBS = ("choices", "options", "decide", "show", "explain", "report", "apply", "verify", "parity", "doctor", "new", "ledger")
 """In the order of `weigh --help`; each is the file of that name, whose first line is its help."""
 
 INTERRUPTED = 130
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done; 1 an error that weigh did not expect; 2 what was asked cannot work; 130 interrupted.
     `decide` adds 5 (undecided) and 6 (no option is left), `verify` 3 (edited) and 4 (evidence is missing), and
-    `verify --remeasure` 5 (not settled) and 7 (contradicted).
+    `verify --remeasure` 5 (not settled) and 7 (contradicted), `parity` 8 (a hop breaks its rule).
     """
     _open_streams()
     try:

@@ -62,8 +62,8 @@ def _config(folder: Path) -> dict[str, Any]:
     file = folder / "adapter_config.json"
     if not file.is_file() or not (folder / "adapter_model.safetensors").is_file():
         raise UsageError(
-            f"adapter={folder} is no LoRA adapter: it has no adapter_config.json with adapter_model.safetensors; name the "
-            "folder that PEFT saved"
+            f"adapter={folder} is no LoRA adapter: it has no adapter_config.json with adapter_model.safetensors; name "
+            "the folder that PEFT saved"
         )
     config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     for name in ("use_dora", "fan_in_fan_out", "modules_to_save", "lora_bias"):

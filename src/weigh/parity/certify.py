@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import Unfit, UsageError
-from weigh.parity import behave, layers, probe, rows
+from weigh.parity import behave, layers, rows
+from weigh.parity import probe as tokens
 from weigh.parity.adapter import Update, applied, read
 from weigh.parity.certificate import Behaviour, Certificate, Finding, Layers, Weights
 from weigh.parity.compare_facts import differing
@@ -34,8 +35,8 @@ class Asked:
         tolerance: of hops that state none, nats a token.
     """
 
-    prompts: int = probe.PROMPTS
-    new_tokens: int = probe.NEW_TOKENS
+    prompts: int = tokens.PROMPTS
+    new_tokens: int = tokens.NEW_TOKENS
     seed: int = 0
     text: Path | None = None
     rows: Path | None = None
@@ -48,7 +49,7 @@ class Reader:
     """Runs the stages of a pipeline on the same tokens, each once."""
 
     asked: Asked
-    probe: probe.Probe | None = None
+    probe: tokens.Probe | None = None
     feeds: dict[str, Any] | None = None
     answers: dict[Any, Tensor] = field(default_factory=dict)
 
@@ -68,14 +69,14 @@ class Reader:
             self.answers[key] = behave.logprobs(answer, self.probe)
         return self.answers[key]
 
-    def _probe(self, stage: Stage, module: Any, answer: Any) -> probe.Probe:
+    def _probe(self, stage: Stage, module: Any, answer: Any) -> tokens.Probe:
         import torch
 
         tok = stage.tokenizer
         size = answer(torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.int64)).shape[-1]
-        chosen = probe.prompts(tok, size, self.asked.prompts, self.asked.seed, self.asked.text)
+        chosen = tokens.prompts(tok, size, self.asked.prompts, self.asked.seed, self.asked.text)
         cached = module if stage.format in ("huggingface", "gguf") else None
-        return probe.written(chosen, cached, answer, self.asked.new_tokens)
+        return tokens.written(chosen, cached, answer, self.asked.new_tokens)
 
     def forget(self, stage: Stage) -> None:
         """Drop what a stage answered."""
@@ -113,7 +114,8 @@ def certify(
     facts = {**(known or {}), **before.facts}
     findings = differing(facts, after.facts, hop)
     weights, found = _weights(before, after, hop, updates, earlier, notes)
-    limits = tolerance(hop, *_kept(after, before))
+    found += _clipped(after, reader)
+    limits = tolerance(hop, *_kept(after))
     behaviour, wrong = _behaviour(before, after, hop, updates, reader, limits, notes)
     findings += found + wrong
     parts = _layers(before, after, updates, reader, limits, notes) if wrong else None
@@ -142,6 +144,10 @@ def _weights(
     notes: list[str],
 ) -> tuple[Weights | None, list[Finding]]:
     ours, theirs = before.tensors, after.tensors
+    if before.format == after.format == "onnx":
+        from weigh.parity.onnx_stage import OnnxTensors
+
+        ours, theirs = OnnxTensors(before.path, raw=True), OnnxTensors(after.path, raw=True)
     if ours is None or theirs is None or not set(ours.names()) & set(theirs.names()):
         notes.append(f"weights were not compared: those of {after.name} cannot be told apart by name")
         return None, []
@@ -161,7 +167,34 @@ def _weights(
     return found, made.findings
 
 
-def _kept(after: Stage, before: Stage) -> tuple[str, int]:
+MOST_CLIPPED = 0.01
+"""Share of an activation's values that a calibrated range may cut off: percentile calibration means to cut 0.1 %."""
+
+
+def _clipped(after: Stage, reader: Reader) -> list[Finding]:
+    """Activations whose frozen range does not fit what the prompts make of them."""
+    if after.format != "onnx" or reader.probe is None:
+        return []
+    from weigh.parity.onnx_stage import clipped
+
+    found = clipped(after.path, reader.probe.ids[:4], reader.probe.mask[:4])
+    bad = [one for one in found if one[1] > MOST_CLIPPED]
+    if not bad:
+        return []
+    name, share, low, high = max(bad, key=lambda one: one[1])
+    return [
+        Finding(
+            topic="activations",
+            where=name,
+            layer=layer_of(f"{name}."),
+            what=f"{len(bad)} of {len(found)} activations leave their calibrated range; the worst is {name}, "
+            f"{share:.1%} of which lie outside [{low:.3g}, {high:.3g}]",
+            do="calibrate again on data like those that the model will meet",
+        )
+    ]
+
+
+def _kept(after: Stage) -> tuple[str, int]:
     """The narrowest float type and the fewest bits among a stage's weights."""
     if after.tensors is None:
         return "float32", after.bits
@@ -204,8 +237,8 @@ def _judged(found: Behaviour, limits: Tolerance) -> list[Finding]:
             Finding(
                 topic="behaviour",
                 where="log-probabilities",
-                what=f"log-probabilities of the next token differ by {found.gap_mean:.3g} nats on average; this hop allows "
-                f"{limits.gap:g}",
+                what=f"log-probabilities differ by {found.gap_mean:.3g} nats a {found.unit} on average; this hop "
+                f"allows {limits.gap:g}",
                 do="look at the layer named below; state another limit with tolerance=X if this is as you mean it",
             )
         )
@@ -241,15 +274,15 @@ def _layers(
 
 
 def _onnx_layers(
-    before: Stage, after: Stage, updates: dict[str, Update], tokens: probe.Probe, limits: Tolerance, notes: list[str]
+    before: Stage, after: Stage, updates: dict[str, Update], probe: tokens.Probe, limits: Tolerance, notes: list[str]
 ) -> Layers | None:
     states = []
     for stage in (before, after):
         module = None if stage.format == "onnx" else applied(stage.module(), updates if stage is before else {})
-        states.append(layers.states(stage.path if module is None else module, tokens))
+        states.append(layers.states(stage.path if module is None else module, probe))
     found = None
     if states[0] is not None and states[1] is not None:
-        found = layers.in_a_row(states[0], states[1], tokens, limits.layer or 1.0)
+        found = layers.in_a_row(states[0], states[1], probe, limits.layer or 1.0)
     if found is None:
         notes.append("layers are not visible in the ONNX file: only whole outputs were compared")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -24,11 +25,18 @@ _DERIVED = ("tokenizer.encoding", "template.rendered", "template.rendered_withou
 
 def differing(before: Facts, after: Facts, hop: Hop) -> list[Finding]:
     """A finding for each fact that differs; facts that only one of the stages can show are left out."""
-    names = [name for name in before if name in after and before[name] != after[name]]
+    names = [name for name in before if name in after and not _same(before[name], after[name])]
     names = [name for name in names if not name.startswith(_MAY.get(hop.kind, ()) or "-")]
     causes = [name for name in names if name not in _DERIVED]
     told = causes or names
     return [_finding(name, before, after) for name in told]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal, or the same number once it is kept in float32, as GGUF does."""
+    if isinstance(one, float) and isinstance(other, float | int):
+        return math.isclose(one, other, rel_tol=1e-6)
+    return bool(one == other)
 
 
 def _finding(name: str, before: Facts, after: Facts) -> Finding:

@@ -31,9 +31,10 @@ SAMPLES = (
 )
 _FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 _NOT_OF_THE_MODEL = frozenset(
-    "_name_or_path transformers_version dtype torch_dtype quantization_config use_cache initializer_range architectures"
-    " return_dict output_hidden_states output_attentions problem_type id2label label2id torchscript _attn_implementation"
-    " chunk_size_feed_forward is_encoder_decoder pretraining_tp attention_dropout rope_theta rope_scaling".split()
+    "_name_or_path transformers_version dtype torch_dtype quantization_config use_cache initializer_range"
+    " architectures return_dict output_hidden_states output_attentions problem_type id2label label2id torchscript"
+    " _attn_implementation chunk_size_feed_forward is_encoder_decoder pretraining_tp attention_dropout rope_theta"
+    " rope_scaling".split()
 )
 _SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
 
@@ -116,9 +117,11 @@ def _backend(tok: Any) -> Facts:
     if merges is not None:
         facts["tokenizer.merges"] = digest([pair if isinstance(pair, str) else " ".join(pair) for pair in merges])
     ids = tok("a")["input_ids"]
-    facts["tokenizer.add_bos"] = bool(ids) and tok.bos_token_id is not None and ids[0] == tok.bos_token_id
-    facts["tokenizer.add_eos"] = bool(ids) and tok.eos_token_id is not None and ids[-1] == tok.eos_token_id
-    return facts
+    added: Facts = {
+        "tokenizer.add_bos": bool(ids) and tok.bos_token_id is not None and ids[0] == tok.bos_token_id,
+        "tokenizer.add_eos": bool(ids) and tok.eos_token_id is not None and ids[-1] == tok.eos_token_id,
+    }
+    return facts | added
 
 
 def of_template(tok: Any) -> Facts:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from weigh.choice import UsageError
 from weigh.parity.facts import ABSENT, CONVERSATION, PLAIN_CONVERSATION, Facts, digest, rendered
 from weigh.parity.tensors import EMBEDDING, HEAD, Tensors
 
@@ -41,15 +42,38 @@ _SIZES = {
 
 
 def opened(path: Path) -> Any:
-    """A reader of the file."""
-    import gguf
+    """A reader of the file.
 
-    return gguf.GGUFReader(path)
+    Raises:
+        UsageError: it is no GGUF file, or cut off; or gguf is not installed.
+    """
+    try:
+        import gguf
+    except ImportError:
+        raise UsageError(f"{path} is a GGUF file, and gguf is not installed: pip install 'weigh[runtimes]'") from None
+    try:
+        return gguf.GGUFReader(path)
+    except Exception as error:  # the reader raises whatever parsing noise gives
+        raise UsageError(f"{path} is no whole GGUF file ({type(error).__name__}: {error}); copy it again") from None
 
 
 def values(reader: Any) -> dict[str, Any]:
     """The metadata."""
-    return {name: field.contents() for name, field in reader.fields.items()}
+    return {name: _value(field) for name, field in reader.fields.items()}
+
+
+def _value(field: Any) -> Any:
+    """Strings of a list are read here: the reader's own way takes seconds for a vocabulary."""
+    from gguf import GGUFValueType
+
+    if field.types[:2] == [GGUFValueType.ARRAY, GGUFValueType.STRING]:
+        parts = field.parts
+        return [parts[at].tobytes().decode("utf-8", "replace") for at in field.data]
+    if field.types[:1] == [GGUFValueType.ARRAY]:
+        import numpy as np
+
+        return np.concatenate([field.parts[at] for at in field.data]).tolist() if len(field.data) else []
+    return field.contents()
 
 
 def facts(meta: dict[str, Any]) -> Facts:
@@ -123,13 +147,40 @@ class _Speaker:
     def apply_chat_template(self, conversation: list[dict[str, str]], **asked: Any) -> str:
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        text, _ = render_jinja_template(
-            conversations=[conversation],
-            chat_template=self._template,
-            add_generation_prompt=asked["add_generation_prompt"],
-            **self._words,
-        )
-        return str(text[0])
+        words: dict[str, Any] = {**self._words, "add_generation_prompt": asked["add_generation_prompt"]}
+        texts: Any = render_jinja_template([conversation], chat_template=self._template, **words)[0]
+        return str(texts[0])
+
+
+def module(meta: dict[str, Any], tensors: GgufTensors) -> Any:
+    """The model as a float32 torch module, built of metadata and tensors; None for architectures other than Llama's.
+
+    Reading them again through transformers takes a minute of a large model's time, and gives the same.
+    """
+    if meta.get("general.architecture") != "llama" or "rope.scaling.type" in " ".join(meta):
+        return None
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    found = facts(meta)
+    names = {name for name in tensors.names() if name != HEAD or not tensors.shared}
+    sizes = {name.partition(".")[2]: value for name, value in found.items() if name.startswith("architecture.")}
+    rope = {"rope_type": "default", "rope_theta": found["rope.rope_theta"]}
+    table = tensors.get(EMBEDDING)
+    config = LlamaConfig(
+        **{**sizes, "vocab_size": table.shape[0]},
+        head_dim=sizes["hidden_size"] // sizes["num_attention_heads"],
+        rope_parameters=rope,
+        max_position_embeddings=found.get("rope.max_position_embeddings", 2048),
+        tie_word_embeddings=tensors.shared,
+        attention_bias=any(name.endswith("q_proj.bias") for name in names),
+    )
+    with torch.device("meta"):
+        made = LlamaForCausalLM(config)
+    made.load_state_dict({name: tensors.get(name) for name in names}, strict=False, assign=True)
+    made.tie_weights()
+    made.model.rotary_emb = type(made.model.rotary_emb)(config)
+    return made.eval().requires_grad_(False)
 
 
 @final
@@ -143,6 +194,11 @@ class GgufTensors(Tensors):
         self._permuted = arch in _PERMUTED
         self._there = {name: one for one in reader.tensors if (name := hugging_face_name(one.name))}
         self._alias = {HEAD: EMBEDDING} if EMBEDDING in self._there and HEAD not in self._there else {}
+
+    @property
+    def shared(self) -> bool:
+        """Whether the head is the embedding."""
+        return bool(self._alias)
 
     def names(self) -> Sequence[str]:
         return [*self._there, *self._alias]

@@ -17,7 +17,7 @@ RULES: dict[str, str] = {
     "cast": "each weight may be rounded once, to the nearest number of the new type; nothing else may differ",
     "merge": "each weight must be base + scaled B A, worked out in float32; nothing else may differ",
     "prune": "a weight may become 0 or stay as it is; layers and sizes may shrink; nothing else may differ",
-    "quantize": "matrices may be rounded as far as their bits say; vectors, tokenizer, template and sizes may not differ",
+    "quantize": "matrices may be rounded as far as their bits say; nothing else may differ",
     "export": "the same numbers run by another program: outputs may differ by float32 rounding",
     "runtime": "the same numbers run by another program: outputs may differ by float32 rounding",
     "gguf": "matrices may be rounded as far as their GGUF type says; nothing else that GGUF can hold may differ",
@@ -81,7 +81,7 @@ def hop(text: str) -> Hop:
 
 
 _ROUNDED = {"float16": (0.02, 0.01), "bfloat16": (0.1, 0.05)}
-_BITS = ((8, 0.25, 0.25), (5, 0.5, 0.5), (0, 1.5, 1.0))
+_BITS = ((8, (0.25, 0.25)), (5, (0.5, 0.5)), (0, (1.5, 1.0)))
 
 
 def tolerance(one: Hop, dtype: str, bits: int) -> Tolerance:
@@ -96,7 +96,7 @@ def tolerance(one: Hop, dtype: str, bits: int) -> Tolerance:
     if one.kind == "prune":
         gap, layer = None, None
     elif one.kind in ("quantize", "gguf", "export") and 0 < bits < 16:
-        gap, layer = next((g, l) for least, g, l in _BITS if bits >= least)
+        gap, layer = next(limits for least, limits in _BITS if bits >= least)
     elif dtype in _ROUNDED and one.kind not in ("copy",):
         gap, layer = _ROUNDED[dtype]
     else:

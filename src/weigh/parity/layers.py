@@ -15,7 +15,7 @@ _SEQUENCES = 4
 
 
 def blocks(module: Any) -> list[Any]:
-    """The layers of a transformer, in order: the longest list of modules of one class in it; empty where it has none."""
+    """The layers of a transformer, in order: its longest list of modules of one class; empty where it has none."""
     from torch import nn
 
     lists = [part for part in module.modules() if isinstance(part, nn.ModuleList) and len(part) > 1]
@@ -54,7 +54,7 @@ def states(of: Any, probe: Probe) -> list[Tensor] | None:
 
 
 def in_a_row(before: list[Tensor], after: list[Tensor], probe: Probe, tolerance: float) -> Layers | None:
-    """Errors of layers that could not be fed alone: an error goes on to later ones, so that the first is what counts."""
+    """Errors of layers that could not be fed alone: an error goes on to later ones, so the first counts."""
     shapes = [{tuple(one.shape) for one in states} for states in (before, after)]
     if len(before) != len(after) or shapes[0] != shapes[1]:
         return None

@@ -19,28 +19,40 @@ LENGTH, PROMPTS, NEW_TOKENS = 16, 16, 12
 TEXTS = (
     "The harbour was quiet that morning; three boats lay at the pier, and nobody had yet come down from the village.",
     "To sort a list of n numbers by comparing them, any algorithm needs at least on the order of n log n comparisons.",
-    "def mean(values):\n    total = 0.0\n    for value in values:\n        total += value\n    return total / len(values)",
-    "The capital of France is Paris, the capital of Italy is Rome, and the capital of Spain is Madrid; of Portugal it is",
+    "def mean(values):\n    total = 0.0\n    for value in values:\n        total += value\n   "
+    " return total / len(values)",
+    "The capital of France is Paris, the capital of Italy is Rome, and the capital of "
+    "Spain is Madrid; of Portugal it is",
     "Water boils at 100 degrees Celsius at sea level, but on a mountain of 3,000 metres it boils at about 90 degrees.",
-    "In 1905 Albert Einstein published four papers: on light quanta, on Brownian motion, on special relativity, and on mass.",
+    "In 1905 Albert Einstein published four papers: on light quanta, on Brownian motion, "
+    "on special relativity, and on mass.",
     "Dear Ms Brown,\n\nthank you for your letter of 12 March. I am sorry to say that the order will be two weeks late.",
     "SELECT name, COUNT(*) AS orders FROM customers JOIN orders USING (customer_id) WHERE year = 2023 GROUP BY name",
-    "She opened the old box slowly. Inside lay a letter, a dried flower, and a small key that fitted none of the doors.",
+    "She opened the old box slowly. Inside lay a letter, a dried flower, and a small key "
+    "that fitted none of the doors.",
     "Ingredients: 200 g flour, 2 eggs, 300 ml milk, a pinch of salt. Whisk everything until the batter is smooth, then",
-    "A photon that leaves the surface of the Sun needs about eight minutes and twenty seconds until it reaches the Earth.",
+    "A photon that leaves the surface of the Sun needs about eight minutes and twenty "
+    "seconds until it reaches the Earth.",
     "Q: If a train travels 120 km in an hour and a half, how fast is it on average? A: It travels 120 / 1.5 = 80 km/h.",
-    "The heart pumps blood through two circuits: one to the lungs and back, and one through the rest of the body, where",
+    "The heart pumps blood through two circuits: one to the lungs and back, and one "
+    "through the rest of the body, where",
     "import json\n\nwith open('config.json') as file:\n    config = json.load(file)\nprint(config['model']['layers'])",
     "Once upon a time, in a land far away, there lived a fox who could count to seven but never wished to go further.",
     "The committee will meet on Tuesday at 10 o'clock in room 4B; please send questions before noon on the day before.",
-    "Gold is a chemical element with the symbol Au and atomic number 79; it is dense, soft, and does not rust in air or",
-    "When the wind blows from the north the valley stays cold for days, and the farmers light fires between their vines.",
-    '<div class="card">\n  <h2>Title</h2>\n  <p>Some text with a <a href="#">link</a> in it.</p>\n</div>\n<script>let x',
+    "Gold is a chemical element with the symbol Au and atomic number 79; it is dense, "
+    "soft, and does not rust in air or",
+    "When the wind blows from the north the valley stays cold for days, and the farmers "
+    "light fires between their vines.",
+    '<div class="card">\n  <h2>Title</h2>\n  <p>Some text with a <a href="#">link</a> in '
+    "it.</p>\n</div>\n<script>let x",
     "Le chat dort sur le canapé pendant que la pluie tombe dehors ; demain, il fera beau et nous irons à la plage.",
-    "Photosynthesis turns carbon dioxide and water into sugar and oxygen, with light as the source of the energy it needs.",
+    "Photosynthesis turns carbon dioxide and water into sugar and oxygen, with light as "
+    "the source of the energy it needs.",
     "My first rule of debugging is to reproduce the problem; the second is to change one thing at a time and to look.",
-    "There are 24 hours in a day, 60 minutes in an hour and 60 seconds in a minute, so a day has 86,400 seconds in all.",
-    "Chapter 3. Of the many kinds of knots that sailors use, the bowline is the one that is learnt first and trusted most.",
+    "There are 24 hours in a day, 60 minutes in an hour and 60 seconds in a minute, so a "
+    "day has 86,400 seconds in all.",
+    "Chapter 3. Of the many kinds of knots that sailors use, the bowline is the one that "
+    "is learnt first and trusted most.",
 )
 
 

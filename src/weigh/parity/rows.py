@@ -46,7 +46,8 @@ def feeds(stage: Stage, path: Path | None, count: int, seed: int) -> dict[str, N
         shape = port.shape[1:]
         if not shape or None in shape or "float" not in port.type:
             raise UsageError(f"nothing says what rows {stage.path} takes: give some with --rows FILE.npz")
-        made[port.name] = rng.standard_normal((count, *shape)).astype(np.float32)
+        sizes = [int(size) for size in shape if size]
+        made[port.name] = rng.standard_normal((count, *sizes)).astype(np.float32)
     return made
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from weigh.model.source import Format, Source, format_of, open_source
-from weigh.parity import facts
+from weigh.parity import facts as told
+from weigh.parity.facts import Facts
 from weigh.parity.tensors import HEAD, Files, OfModule, Tensors
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ class Stage:
         self.format: Format = format_of(self.path)
         self.language_file = self.format in ("onnx", "exported") and _answers_tokens(self.path, self.format)
         self.source: Source | None = None
-        if not self.language_file:
+        if self.format == "gguf":
+            _ = self._gguf
+        elif not self.language_file:
             self.source = open_source(self.path, architecture, trust)
 
     @property
@@ -53,21 +56,21 @@ class Stage:
         return self.path if self.path.is_dir() else self.path.parent
 
     @cached_property
-    def facts(self) -> facts.Facts:
+    def facts(self) -> Facts:
         """What it says of itself, `tied.head` included."""
         if self.format == "gguf":
             from weigh.parity import gguf_stage
 
             found = gguf_stage.facts(self._gguf[1])
         elif self.format == "huggingface":
-            found = facts.of_folder(self.path)
+            found = told.of_folder(self.path)
         elif (self.beside / "config.json").is_file() and self.language_file:
-            found = facts.of_folder(self.beside)
+            found = told.of_folder(self.beside)
         else:
             return {}
         return found | self._tied(found)
 
-    def _tied(self, found: facts.Facts) -> facts.Facts:
+    def _tied(self, found: Facts) -> Facts:
         if self.format != "huggingface" or self.kind != "language" or not isinstance(self.tensors, Files):
             return {}
         shared = self.tensors.shared_head
@@ -115,6 +118,13 @@ class Stage:
             import torch
 
             return torch.export.load(self.path).module()
+        if self.format == "gguf":
+            from weigh.model import gguf_file
+            from weigh.parity import gguf_stage
+
+            assert isinstance(self.tensors, gguf_stage.GgufTensors)
+            made = gguf_stage.module(self._gguf[1], self.tensors)
+            return gguf_file.load(self.path) if made is None else made
         assert self.source is not None
         return load_module(self.source, "float32")
 
@@ -122,11 +132,10 @@ class Stage:
     def tokenizer(self) -> Any:
         """Its tokenizer; None where it has none."""
         if self.format == "gguf":
-            from weigh.model.module import load_tokenizer
+            from weigh.model import gguf_file
 
-            assert self.source is not None
-            return load_tokenizer(self.source)
-        return facts.tokenizer(self.beside)
+            return gguf_file.tokenizer(self.path)
+        return told.tokenizer(self.beside)
 
     def answer(self, module: Any = None) -> Answer:
         """What turns tokens into logits; `module` where it is loaded already."""

@@ -24,9 +24,21 @@ def suspect(name: str, found: Tensor, meant: Tensor, of: Any) -> str:
     error = float((found - meant).norm())
     if not float(found.norm()):
         return "it is all 0"
+    if error <= 0.02 * float(meant.norm()) and (dtype := _rounded(found, meant)):
+        return f"all its numbers are those of {dtype}: it was rounded on this hop"
     stories = [(float((found - other).norm()), text) for other, text in _stories(name, found, meant, of)]
     best = min(stories, default=(error, ""))
     return best[1] if best[0] <= CLOSER * error else ""
+
+
+def _rounded(found: Tensor, meant: Tensor) -> str:
+    """The 16-bit type whose numbers all of `found` are, and not all of `meant`."""
+    import torch
+
+    for dtype in (torch.bfloat16, torch.float16):
+        if torch.equal(found.to(dtype).float(), found) and not torch.equal(meant.to(dtype).float(), meant):
+            return str(dtype).removeprefix("torch.")
+    return ""
 
 
 def _stories(name: str, found: Tensor, meant: Tensor, of: Any) -> Iterator[tuple[Tensor, str]]:
@@ -37,12 +49,11 @@ def _stories(name: str, found: Tensor, meant: Tensor, of: Any) -> Iterator[tuple
         yield scale * meant, f"it is {scale:.3g} times what it should be"
     if name in of.updates:
         base, delta = of.before.get(name), of.updates[name].delta()
-        yield base, "the adapter was not merged into it"
         part = float(((found - base) * delta).sum() / delta.square().sum().clamp(min=1e-30))
-        if abs(part - 1) > 0.02:
+        if abs(part) < 0.02:
+            yield base, "the adapter was not merged into it"
+        elif abs(part - 1) > 0.02:
             yield base + part * delta, f"the adapter was merged with {part:.3g} times its scale (alpha / rank)"
-        yield meant.bfloat16().float(), "it was rounded to bfloat16 in the merge"
-        yield meant.half().float(), "it was rounded to float16 in the merge"
     for title, tensors in of.earlier:
         if name in tensors.names() and (other := tensors.get(name)).shape == found.shape:
             yield other, f"it is that of an earlier stage, {title}"

@@ -29,7 +29,7 @@ class Tensors(ABC):
 
     @abstractmethod
     def kept(self, name: str) -> tuple[str, int]:
-        """The float type that it is kept in (``float32`` ...), or ``""`` and the bits a weight where it is quantized."""
+        """The float type that it is kept in (``float32``, ...), or ``""`` and the bits a weight if quantized."""
 
 
 @final
@@ -47,7 +47,7 @@ class Files(Tensors):
 
     @property
     def shared_head(self) -> bool | None:
-        """Whether the head is the embedding: left out of the files, or equal to it; None where there is no embedding."""
+        """Whether the head is the embedding (left out of the files, or equal); None where there is no embedding."""
         if EMBEDDING not in self._where:
             return None
         return HEAD in self._alias or bool((self.get(HEAD) == self.get(EMBEDDING)).all())

@@ -18,7 +18,8 @@ def answer(chain: Chain) -> str:
     broken = chain.certificates[chain.blamed - 1]
     layer = "" if chain.layer is None else f"; the first layer that differs is layer {chain.layer}"
     which = "" if len(chain.certificates) == 1 else f"hop {chain.blamed}, "
-    return f"No parity: {which}the {broken.hop.kind} from {_name(broken.before)} to {_name(broken.after)} breaks its rule{layer}."
+    what = f"the {broken.hop.kind} from {_name(broken.before)} to {_name(broken.after)}"
+    return f"No parity: {which}{what} breaks its rule{layer}."
 
 
 def sections(chain: Chain) -> list[Section]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weigh.parity.adapter import Update
 from weigh.parity.certificate import Finding, Weights
@@ -84,6 +84,10 @@ class Comparison:
                 was, now = tuple(meant.shape), tuple(found.shape)
                 self._find(name, f"{name} had the shape {was}, has {now}", "write the tensor as it was")
             return
+        if 0 < self.after.kept(name)[1] < self.hop.bits:
+            self.outside.append(name)
+            what = f"{name} is kept in {self.after.kept(name)[1]} bits, and the hop was meant to keep {self.hop.bits}"
+            return self._find(name, what, "leave it out of the quantization, or say bits=N as it is meant")
         if torch.equal(found, meant):
             self.identical += 1
             return
@@ -131,7 +135,7 @@ class Comparison:
         return bool(((found - meant).abs() <= allowed).all())
 
 
-def _type(dtype: str) -> object:
+def _type(dtype: str) -> Any:
     import torch
 
     return getattr(torch, dtype, torch.float32)
