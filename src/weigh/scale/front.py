@@ -85,8 +85,10 @@ class Front:
         self.gauges = {gauge.name: gauge for gauge in gauges}
         self.epsilon = dict(epsilon or {})
         self._check(options)
-        self._random = tuple(gauge for gauge in gauges if gauge.kind != "exact")
+        random = [gauge for gauge in gauges if gauge.kind != "exact"]
+        self._random = tuple(sorted(random, key=lambda gauge: gauge.kind != "mean"))  # what is read quickly comes first
         self._values = {name: Values([], {}) for name in options}
+        self._sums: dict[tuple[str, str], tuple[int, float]] = {}
         self._tracks = Tracks(self._values, self.gauges)
         self._places: dict[str, Place] = dict.fromkeys(options, "open")
         self._by: dict[str, str] = {}
@@ -131,6 +133,8 @@ class Front:
             for gauge, numbers in values.items():
                 array = np.atleast_1d(np.asarray(numbers, dtype=np.float64))
                 self._values[option].by_gauge.setdefault(gauge, []).append(array)
+                n, total = self._sums.get((option, gauge), (0, 0.0))
+                self._sums[option, gauge] = n + array.size, total + float(array.sum())
 
     def fail(self, option: str) -> None:
         """The option could not be measured: it is left out, and what it alone dominated comes back."""
@@ -181,7 +185,7 @@ class Front:
             enough = math.log(sum(place != "dominated" for place in self._places.values()) / self.alpha)
             for name in [name for name, place in self._places.items() if place == "open"]:
                 for rival in self._all_rivals(name):
-                    if self._places[rival] != "failed" and self._evidence(rival, name) >= enough:
+                    if self._places[rival] != "failed" and self._beats(rival, name, enough):
                         self._places[name], self._by[name], again = "dominated", rival, True
                         break
 
@@ -225,12 +229,30 @@ class Front:
                 found.append(value if gauge.better == "lower" else -value)
         return found
 
-    def _evidence(self, rival: str, name: str) -> float:
-        """Log of the evidence that a rival is as good in every random measure, and better in any."""
+    def _beats(self, rival: str, name: str, enough: float) -> bool:
+        """Enough evidence that a rival is as good in every random measure, and better in any.
+
+        One that is behind in a mean has no new evidence there, and is not looked at: an earlier claim was made then.
+        """
         better = self._costs(rival) != self._costs(name)
         if not self._random:
-            return math.inf if better else -math.inf
-        return min(self._claim(rival, name, gauge, met=better).look(self._tracks) for gauge in self._random)
+            return better
+        if self._is_behind(rival, name):
+            return False
+        return all(self._claim(rival, name, gauge, better).look(self._tracks) >= enough for gauge in self._random)
+
+    def _is_behind(self, rival: str, name: str) -> bool:
+        return any(self._behind(rival, name, gauge) for gauge in self._random if gauge.kind == "mean")
+
+    def _behind(self, rival: str, name: str, gauge: Gauge) -> bool:
+        """Going by the means of all that was measured of either."""
+        (n, total), (m, other) = (self._sums.get((one, gauge.name), (0, 0.0)) for one in (rival, name))
+        lead = total / max(n, 1) - other / max(m, 1)
+        return (lead if gauge.better == "higher" else -lead) <= 0 < min(n, m) and not self._complete(name, gauge)
+
+    def _complete(self, name: str, gauge: Gauge) -> bool:
+        """All of a finite population was seen: being equal is then known, and enough."""
+        return gauge.population is not None and self._sums.get((name, gauge.name), (0, 0.0))[0] >= gauge.population
 
     def _claim(self, rival: str, name: str, gauge: Gauge, met: bool) -> Claim:
         """That the rival is better than the option in one measure."""
@@ -257,7 +279,8 @@ class Front:
         if blocks < 2 ** (done + 1) or not self._random or self._fewest(name) < _FEWEST:
             return
         self._backings[name] = done + 1
-        needs = {rival: self._needs(rival, name) for rival in self._against(name)}
+        ahead = [rival for rival in self._against(name) if not self._is_behind(rival, name)]
+        needs = {rival: self._needs(rival, name) for rival in ahead}
         leader = min(needs, key=lambda rival: needs[rival], default=None)
         if leader is not None and needs[leader] < math.inf and done < _BACKED:
             for gauge in self._random:

@@ -1,0 +1,1 @@
+"""Compression on the scale: fronts of many candidates, what peers choose instead, and what measuring costs."""

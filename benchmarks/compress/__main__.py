@@ -1,0 +1,116 @@
+"""Compression: which candidates are on the front, what peers choose under the same floor, what measuring costs.
+
+``make bench-compress [ARGS="--part fronts --resamples 500 --draws 40"]`` does three things; a run of some parts prints
+and writes nothing, and what was played is kept under ``benchmarks/results/.compress``, so that a killed run goes on.
+
+**fronts**: tables of 15 to 40 compressed candidates (options of compress/quantize on trained nets, on narrower and on
+pruned ones), each judged on every row and timed in every round. A resample is new rows and runs of rounds out of the
+table; `weigh.scale.front.Front` may measure a third of it. Counted is the share of resamples in which a candidate that
+none dominates in truth is called dominated, and in which one of all intervals leaves out its truth. Estimates alone,
+from a third of the rows of every candidate, are beside it.
+
+**rivals**: `weigh.decide("compress/quantize")`, Intel Neural Compressor's accuracy-driven tuning and Olive's search get
+the same model, 1,000 rows, 200 rows to calibrate on and floor, again and again. What each ships is judged on all rows
+that there are. Peers run in environments of their own under the user's cache folder, which are made where they are not.
+
+**overhead**: a trial of compress/quantize against the bare calls of ONNX Runtime that do the same work, in turns.
+
+Targets: false dominance <= 5 %, coverage >= 93 %, <= 1/3 measured; no floor violated, a cost as low as the peers', in a
+quarter of their measuring; overhead < 2 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")  # processes, not threads, share the cores
+
+from benchmarks._ask import at_least, told
+from benchmarks._result import report, table
+
+PARTS = ("fronts", "rivals", "overhead")
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What is typed."""
+    known = argparse.ArgumentParser(
+        prog="python -m benchmarks.compress", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    known.add_argument("--part", action="append", choices=PARTS, help="this part; again for more; all by default")
+    known.add_argument("--resamples", type=at_least(1), default=500, help="resamples of each table")
+    known.add_argument("--draws", type=at_least(1), default=40, help="draws of the rows, for each task and floor")
+    known.add_argument("--seconds", type=at_least(1), help="stop after about so many CPU seconds, and write nothing")
+    known.add_argument("--jobs", type=at_least(1), default=2, help="processes that play resamples")
+    known.add_argument("--again", action="store_true", help="forget what was played before")
+    return known.parse_args(words)
+
+
+def main() -> None:
+    """Play, print, write."""
+    asked = arguments()
+    with told():
+        _all(asked)
+
+
+def _all(asked: argparse.Namespace) -> None:
+    from benchmarks.compress.fronts import FOLDER
+
+    if asked.again:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    parts = {"fronts": _fronts, "rivals": _rivals, "overhead": _overhead}
+    found: dict[str, Any] = {}
+    for name in asked.part or PARTS:
+        found |= parts[name](asked)
+    if asked.part or asked.seconds:
+        print(json.dumps(found), flush=True)
+    else:
+        report("compress", found)
+
+
+def _fronts(asked: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks.compress import fronts
+
+    found, end = {}, time.monotonic() + (asked.seconds or float("inf"))
+    for question in fronts.QUESTIONS:
+        found[question] = fronts.played(*question, asked.resamples, asked.jobs, end)
+        print(f"{' against '.join(question)}: {len(found[question])} resamples", flush=True)
+    made = fronts.figures({question: plays for question, plays in found.items() if plays})
+    columns = (
+        "candidates", "on_front", "false_dominance", "coverage", "measured_fraction", "dominated_found", "settled",
+        "point_false_dominance",
+    )  # fmt: skip
+    rows: Mapping[str, Mapping[str, Any]] = made["questions"]
+    table(("front", *columns), [(name, *(row[column] for column in columns)) for name, row in rows.items()])
+    return made
+
+
+def _rivals(asked: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks.compress import rivals, scores
+
+    outcomes = rivals.collect(asked.draws, seconds=asked.seconds or float("inf"))
+    made = scores.figures(outcomes)
+    rows: Mapping[str, Mapping[str, Any]] = made["rules"]
+    columns = list(next(iter(rows.values())))
+    table(("rule", *columns), [(name, *row.values()) for name, row in rows.items()])
+    return made
+
+
+def _overhead(asked: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks.compress import overhead
+
+    found = {name: overhead.measured(name) for name in overhead.TASKS}
+    rows = [(name, one.estimate - 1, one.low - 1, one.high - 1) for name, one in found.items()]
+    table(("trial against bare calls", "overhead", "low", "high"), rows)
+    worst = max(found.values(), key=lambda one: one.estimate)
+    each = {f"overhead_{name}": round(one.estimate - 1, 4) for name, one in found.items()}
+    return {"overhead": round(worst.estimate - 1, 4), "overhead_high": round(worst.high - 1, 4), **each}
+
+
+if __name__ == "__main__":
+    main()
