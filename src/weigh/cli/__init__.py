@@ -10,7 +10,20 @@ from pathlib import Path
 
 import click
 
-VERBS = ("choices", "options", "decide", "show", "explain", "report", "apply", "verify", "parity", "doctor", "new", "ledger")
+VERBS = (
+    "choices",
+    "options",
+    "decide",
+    "show",
+    "explain",
+    "report",
+    "apply",
+    "verify",
+    "parity",
+    "doctor",
+    "new",
+    "ledger",
+)
 """In the order of `weigh --help`; each is the file of that name, whose first line is its help."""
 
 INTERRUPTED = 130
