@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import uuid
@@ -17,6 +18,8 @@ from weigh.model.source import Source
 from weigh.model.task import Converter, ModelTask
 
 CARD = "README.md"
+AT_CWD, EXCHANGE = -100, 2
+"""Of Linux: paths as they are given; swap two files (renameat2)."""
 MARK = "weigh"
 """The first tag of a card; folders whose card has it were written here, and may be replaced."""
 
@@ -142,6 +145,14 @@ def _settle(new: Path, to: Path, overwrite: bool) -> None:
         raise UsageError(f"{to} exists and holds something else; write elsewhere, or pass overwrite=True (--overwrite)")
     if not _ours(to):
         raise UsageError(f"{to} was not written by weigh, and a folder is replaced as a whole; name another")
+    _exchange(new, to)
+
+
+def _exchange(new: Path, to: Path) -> None:
+    """Swap two folders, of which the old one is then removed; at once where the file system can."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is not None and call(AT_CWD, os.fsencode(new), AT_CWD, os.fsencode(to), EXCHANGE) == 0:
+        return
     old = new.with_suffix(".old")
     os.rename(to, old)
     try:
@@ -163,7 +174,10 @@ def _ours(folder: Path) -> bool:
 
 
 def _same(source: Path, target: Path) -> bool:
-    return target.is_file() and digest(source) == digest(target)
+    try:
+        return target.is_file() and digest(source) == digest(target)
+    except FileNotFoundError:  # it was replaced in this moment
+        return False
 
 
 def _need_apart(to: Path, task: ModelTask) -> None:

@@ -146,7 +146,8 @@ class OnnxTensors(Tensors):
                 if held not in self._all or not module:
                     continue
                 if node.op_type in _MATRICES and len(self._all[held].dims) == 2:
-                    self._turned.add(f"{module}.weight")
+                    if not any(one.name == "transB" and one.i for one in node.attribute):  # else as torch keeps it
+                        self._turned.add(f"{module}.weight")
                     yield f"{module}.weight", held
                 elif module == "model.embed_tokens" and len(self._all[held].dims) == 2:
                     yield EMBEDDING, held
