@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from weigh.choice import Unfit
 from weigh.serve._compiler import compiled
@@ -37,14 +38,22 @@ class Packed:
     embedding: torch.Tensor
 
 
+_PACKED: WeakKeyDictionary[Any, Packed] = WeakKeyDictionary()
+
+
 def packed(module: Any) -> Packed:
-    """The weights of a Llama, each as narrow as it can be kept without changing it.
+    """The weights of a Llama, each as narrow as it can be kept without changing it; packed once for all options.
 
     Raises:
         Unfit: it is no Llama, or one with biases.
     """
-    import torch
+    _need_plain_llama(module)
+    if module not in _PACKED:
+        _PACKED[module] = _pack(module)
+    return _PACKED[module]
 
+
+def _need_plain_llama(module: Any) -> None:
     if type(module).__name__ != "LlamaForCausalLM" or module.config.hidden_act != "silu":
         raise Unfit(
             f"the compiled step is written for Llama models, and this is a {type(module).__name__}: take the option "
@@ -52,6 +61,11 @@ def packed(module: Any) -> Packed:
         )
     if getattr(module.config, "attention_bias", False) or getattr(module.config, "mlp_bias", False):
         raise Unfit("the compiled step knows no biases, and this Llama has some: take the option without compiled=true")
+
+
+def _pack(module: Any) -> Packed:
+    import torch
+
     layers = []
     for block in module.model.layers:
         a, f = block.self_attn, block.mlp
