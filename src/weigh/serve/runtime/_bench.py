@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 from weigh.choice import Bench, Block, Blocks, Exhibit, UsageError, Values
 from weigh.model.answers import read_outputs
 from weigh.model.artefact import Artefact, artefact
+from weigh.model.rows_bench import shaped
 from weigh.model.session import no_collection
 from weigh.model.source import open_source
 from weigh.model.task import Calibration
@@ -59,8 +60,9 @@ class RuntimeBench(Bench):
 
     def __init__(self, task: RuntimeTask, seed: int) -> None:
         self.task, self.seed = task, seed
-        self.source = opened(task)
-        self.rows = load_feeds(task, self.source)
+        source = opened(task)
+        self.rows = load_feeds(task, source)
+        self.source = shaped(source, self.rows)
         tokens = self.rows.feeds["input_ids"].shape[1] if self.source.kind != "classifier" else 0
         self.setting = Setting(task.threads, self._sizes(), tokens)
         self.calibration = Calibration(self.rows.take(_places(EXAMPLES)), self.source.batch)

@@ -56,8 +56,16 @@ def free_dimensions(source: Source) -> Any:
     rows = Dim("rows", min=1, max=ROWS)
     if source.kind == "classifier":
         return ({0: rows},)
-    tokens = Dim("tokens", min=2, max=TOKENS)
+    tokens = Dim("tokens", min=2, max=_longest(source))
     return tuple({0: rows, 1: tokens} for _ in names_of(source))
+
+
+def _longest(source: Source) -> int:
+    """The most tokens: no more than the model has places for."""
+    from weigh.model.huggingface import read_json
+
+    config = read_json(source.path / "config.json") if source.format == "huggingface" else {}
+    return min(int(config.get("max_position_embeddings") or TOKENS), TOKENS)
 
 
 def untraceable(error: Exception) -> str:
