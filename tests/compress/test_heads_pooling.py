@@ -11,7 +11,7 @@ import torch
 
 from weigh import catalog
 from weigh.choice import Unfit, UsageError
-from weigh.compress.heads import Calibration, Heads
+from weigh.compress.heads import Calibration, Heads, HeadsTask
 from weigh.compress.heads._cache import kv_bytes
 from weigh.compress.heads._pooling import pool
 from weigh.model import language
@@ -132,11 +132,10 @@ def test_a_model_whose_keys_are_no_layer_of_their_own_keeps_its_heads(text: Cali
 
 def test_a_model_that_writes_nothing_is_refused(tmp_path: Path):
     from weigh.compress.quantize._toy import write_toy
-    from weigh.model.task import ModelTask
 
     task = write_toy(tmp_path)
     with pytest.raises(UsageError, match="compress/heads takes language models"):
-        CHOICE.open(ModelTask(model=task.model, data=task.data), 0)
+        CHOICE.open(HeadsTask(model=task.model, data=task.data), 0)
     onnx = Source(task.model, "onnx", "classifier", "0")
     with pytest.raises(Unfit, match="heads are pooled in a Hugging Face model, and this one is onnx"):
         convert("multi_query", onnx, Calibration({"X": np.zeros((1, 16), np.float32)}), tmp_path)

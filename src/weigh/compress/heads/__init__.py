@@ -4,8 +4,7 @@ While a language model writes, it keeps keys and values of every token before. F
 smaller and reading it faster, which shows with long texts and many of them at once: with the 16 tokens of a short
 request (`prompt_tokens`, `new_tokens`) the weights weigh far more, and options tie in speed.
 
-Heads are pooled by their mean, and the model is then trained on for some steps on the calibration windows, which wants
-more text than calibrating does: calibration_rows=2000, or a text of its own (calibration=text.txt).
+Heads are pooled by their mean, and the model is then trained on for some steps on the calibration windows.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
+
+from pydantic import Field
 
 from weigh.choice import Bench, Measure, Needs, Option, Task, UsageError, Values
 from weigh.model import measures
@@ -33,6 +34,20 @@ KV_BYTES = Measure(
 )
 
 
+@final
+class HeadsTask(ModelTask):
+    """A language model, the text that it is trained on after its heads were pooled, and the text that judges it.
+
+    Training on takes `calibration`, or the part of `data` that is set apart for it, and wants far more of it than
+    calibrating does: a text of its own, and calibration_rows=2000 or more. What a smaller cache gains in time shows
+    with long texts: prompt_tokens=1000.
+    """
+
+    calibration_rows: int = Field(
+        400, ge=1, description="windows of text to train on; neither they nor equal ones judge"
+    )
+
+
 class Regrouper(Converter):
     """An option of compress/heads: gives the model fewer heads of keys and values."""
 
@@ -47,6 +62,7 @@ class Heads(ModelChoice):
     question: ClassVar[str] = "How many heads of keys and values should the model keep of each token?"
     baseline: ClassVar[str] = "as_trained"
     cost: ClassVar[str] = "kv_bytes"
+    task: ClassVar[type[Task]] = HeadsTask
     option: ClassVar[type[Option]] = Regrouper
     extra: ClassVar[tuple[Measure, ...]] = (KV_BYTES,)
     measures: ClassVar[tuple[Measure, ...]] = (*measures.ALL, KV_BYTES)
@@ -56,7 +72,7 @@ class Heads(ModelChoice):
         "grows with the text",
     }
 
-    def open(self, task: ModelTask, seed: int) -> Bench:
+    def open(self, task: HeadsTask, seed: int) -> Bench:
         if measures.kind_of(task) != "language":
             raise UsageError(
                 f"model={task.model} writes no text, so that it keeps no keys and values: compress/heads takes "
@@ -69,10 +85,11 @@ class Heads(ModelChoice):
 
         return {"kv_bytes": float(kv_bytes(module))}
 
-    def toy(self, folder: Path, seed: int = 0) -> Task:
+    def toy(self, folder: Path, seed: int = 0) -> HeadsTask:
         from weigh.model.toy import write_language_toy
 
-        return write_language_toy(folder, seed, layers=2, num_key_value_heads=4)
+        toy = write_language_toy(folder, seed, layers=2, num_key_value_heads=4)
+        return HeadsTask.model_validate(toy.model_dump())
 
     def loser(self) -> Regrouper:
         from weigh.compress.heads._planted import Deaf
