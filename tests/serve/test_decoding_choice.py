@@ -54,6 +54,25 @@ def test_what_is_measured(bench: DecodingBench) -> None:
     assert values["kv_bytes"] > 512  # type: ignore[operator]
 
 
+@pytest.mark.slow
+def test_memory_counts_what_is_held_beside_the_model_once(bench: DecodingBench) -> None:
+    plain, packed, drafted, early = (
+        bench.prepare(option(spec)).memory
+        for spec in (
+            "dynamic_cache",
+            "static_cache:compiled=true",
+            "speculative:steps=0,layers=1",
+            "self_speculation:layers=1",
+        )
+    )
+    joined = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")  # float32 numbers, which are no narrower ones
+    sizes = {name: weight.numel() for name, weight in bench.served.module.named_parameters()}
+    one = sum(size for name, size in sizes.items() if ".1." not in name)
+    assert packed - plain > 4 * sum(size for name, size in sizes.items() if any(part in name for part in joined))
+    assert drafted - plain > 4 * one
+    assert early < plain + 4 * one / 2
+
+
 def test_a_race_keeps_what_is_exact_and_fails_what_is_not(task: DecodingTask, tmp_path: Path) -> None:
     found = decide(
         "serve/decoding", task, options=["dynamic_cache", Forgetful()], ledger=tmp_path / "l.db", records=None,

@@ -7,7 +7,7 @@ plain greedy decoding writes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias, final
@@ -17,6 +17,8 @@ from pydantic import Field
 from weigh.choice import Bench, Choice, Measure, Needs, Option, Task
 
 if TYPE_CHECKING:
+    import torch
+
     from weigh.model.source import Source
 
 NEEDS = Needs(packages=("torch>=2.13", "transformers>=5.23", "safetensors>=0.8"), extra="serve")
@@ -69,6 +71,10 @@ class Session(ABC):
     @abstractmethod
     def cache_bytes(self) -> int:
         """Bytes of all tensors that hold keys and values, as the last answer left them."""
+
+    def kept(self) -> Iterable[torch.Tensor]:
+        """Tensors that are held between answers, the model's own weights among them or not."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +162,9 @@ class Decoding(Choice):
             unit="MB",
             better="lower",
             kind="exact",
-            meaning="most bytes held at once, beyond what the option keeps between answers, while a prompt is read and "
-            "up to 16 tokens are written / 1,000,000",
+            meaning="bytes that the option keeps between answers beside the model's own weights (packed weights, a "
+            "draft, a cache of fixed size), and the most that it takes beyond them while a prompt is read and up to 16 "
+            "tokens are written / 1,000,000",
         ),
     )
     cost: ClassVar[str] = "memory"

@@ -87,7 +87,13 @@ class DecodingBench(Bench):
             kv_bytes = session.cache_bytes() / tokens
             few = min(WARM, self.task.new_tokens)
             memory = peak_memory(lambda: session.decode(self.prompts[0], few, _ignore))
-            return Subject(option, session, memory, kv_bytes)
+            return Subject(option, session, memory + self._kept_bytes(session), kv_bytes)
+
+    def _kept_bytes(self, session: Session) -> int:
+        """Bytes that a session keeps beside the model's own weights, each tensor once."""
+        own = {tensor.data_ptr() for tensor in self.served.module.parameters()}
+        beside = {tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in session.kept()}
+        return sum(size for place, size in beside.items() if place not in own)
 
     def trial(self, subject: Subject, block: Block) -> Values:
         prompt = self.prompts[block.index + 1]

@@ -54,7 +54,7 @@ def _caches(bench: DecodingBench, subjects: Mapping[str, Subject]) -> Table:
     told = kv_bytes_per_token(bench.served.module.config, bench.served.module.dtype.itemsize)
     return Table(
         title="Keys and values",
-        columns=("option", "bytes a token", "peak of a short answer, MB"),
+        columns=("option", "bytes a token", "memory, MB"),
         rows=tuple((name, round(one.kv_bytes, 1), one.memory / 1e6) for name, one in subjects.items()),
         note=f"2 x layers x kv_heads x head_dim x bytes = {told:,} bytes a token; a static cache holds its whole room, "
         "a speculative one also its draft's.",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from weigh.serve.decoding import Session, Step, Told
 from weigh.serve.decoding._runner import Runner
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Greedy(Session):
@@ -25,6 +29,9 @@ class Greedy(Session):
     def cache_bytes(self) -> int:
         return self.runner.cache_bytes()
 
+    def kept(self) -> list[torch.Tensor]:
+        return self.runner.kept()
+
 
 class Proposer(ABC):
     """Guesses how a text goes on, cheaply."""
@@ -40,6 +47,10 @@ class Proposer(ABC):
     def cache_bytes(self) -> int:
         """Bytes of its own keys and values."""
         return 0
+
+    def kept(self) -> list[torch.Tensor]:
+        """Tensors that it holds between answers."""
+        return []
 
 
 class Speculative(Session):
@@ -74,6 +85,9 @@ class Speculative(Session):
     def cache_bytes(self) -> int:
         return self.runner.cache_bytes() + self.proposer.cache_bytes()
 
+    def kept(self) -> list[torch.Tensor]:
+        return [*self.runner.kept(), *self.proposer.kept()]
+
 
 class Drafting(Proposer):
     """A smaller model guesses greedily; it remembers what it has read."""
@@ -101,6 +115,9 @@ class Drafting(Proposer):
 
     def cache_bytes(self) -> int:
         return self.draft.cache_bytes()
+
+    def kept(self) -> list[torch.Tensor]:
+        return self.draft.kept()
 
 
 class Lookup(Proposer):

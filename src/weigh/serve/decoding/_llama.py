@@ -161,6 +161,11 @@ class CompiledRunner(Runner):
     def keep(self, count: int) -> None:
         self.held = count
 
+    def kept(self) -> list[torch.Tensor]:
+        weights = [tensor for block in self._weights.layers for tensor in block]
+        whole = (self._weights.norm, self._weights.head, self._weights.embedding)
+        return [*self.module.parameters(), *weights, *whole, *self._keys, *self._values]
+
     def cache_bytes(self) -> int:
         return sum(tensor.numel() * tensor.element_size() for tensor in (*self._keys, *self._values))
 

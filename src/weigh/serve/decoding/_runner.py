@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Runner(ABC):
@@ -28,6 +31,10 @@ class Runner(ABC):
     @abstractmethod
     def cache_bytes(self) -> int:
         """Bytes of the tensors that hold keys and values."""
+
+    @abstractmethod
+    def kept(self) -> list[torch.Tensor]:
+        """Tensors that are held between answers."""
 
 
 class ModuleRunner(Runner):
@@ -71,6 +78,9 @@ class ModuleRunner(Runner):
                 else:
                     length.fill_(count)
         self.held = count
+
+    def kept(self) -> list[torch.Tensor]:
+        return list(self.module.parameters())
 
     def cache_bytes(self) -> int:
         return sum(bytes_of(layer) for layer in self.cache.layers) if self.cache is not None else 0
