@@ -157,11 +157,8 @@ def load(folder: Path, kind: Kind, dtype: str = "", attention: str = "sdpa") -> 
         UsageError: transformers cannot load it.
     """
     import torch
-    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-    config = read_json(folder / "config.json")
-    heads = str((config.get("architectures") or [""])[0]).endswith("ForSequenceClassification")
-    maker = AutoModelForCausalLM if kind == "language" else AutoModelForSequenceClassification if heads else AutoModel
+    config, maker = read_json(folder / "config.json"), maker_of(folder, kind)
     number = "auto" if "quantization_config" in config else getattr(torch, dtype or computed_in(folder))
     try:
         with quiet():
@@ -175,6 +172,16 @@ def load(folder: Path, kind: Kind, dtype: str = "", attention: str = "sdpa") -> 
     except (ValueError, OSError, RuntimeError, KeyError, ImportError) as error:
         raise UsageError(f"model={folder} cannot be loaded by transformers: {reason(error)}") from None
     return net.eval().requires_grad_(False)
+
+
+def maker_of(folder: Path, kind: Kind) -> Any:
+    """The class of transformers that loads a folder."""
+    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    if kind == "language":
+        return AutoModelForCausalLM
+    name = str((read_json(folder / "config.json").get("architectures") or [""])[0])
+    return AutoModelForSequenceClassification if name.endswith("ForSequenceClassification") else AutoModel
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from weigh.choice import Unfit
+from weigh.choice import Needs, Unfit
 from weigh.model.huggingface import COMPUTE, companions
 from weigh.model.packed import Scheme, described
 from weigh.model.source import Source
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 TINY = 1e-12
+NEEDS = Needs(packages=("torch>=2.13", "transformers>=5.23", "safetensors>=0.8"), extra="compress")
 ROWS = 16
 """Torch's kernel for weights of 4 bits takes layers of so many outputs, or a multiple."""
 EMBEDDINGS: bool = Field(

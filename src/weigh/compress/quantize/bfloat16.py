@@ -1,11 +1,12 @@
 """Brain floating point."""
 
 from pathlib import Path
-from typing import final
+from typing import ClassVar, final
 
-from weigh.choice import Unfit
+from weigh.choice import Needs, Unfit
 from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._cast import cast
+from weigh.compress.quantize._packing import NEEDS
 from weigh.model.source import Source
 
 
@@ -21,6 +22,8 @@ class BFloat16(Quantizer):
 
     Source: Kalamkar et al., A study of bfloat16 for deep learning training (arXiv 1905.12322).
     """
+
+    needs: ClassVar[Needs] = NEEDS
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         if source.format == "onnx":

@@ -1,10 +1,11 @@
 """int4 weights, arithmetic in floating point."""
 
 from pathlib import Path
-from typing import final
+from typing import ClassVar, final
 
+from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
-from weigh.compress.quantize._packing import EMBEDDINGS, Group, pack
+from weigh.compress.quantize._packing import EMBEDDINGS, NEEDS, Group, pack
 from weigh.model.module import need_torch
 from weigh.model.packed import Scheme
 from weigh.model.source import Source
@@ -21,6 +22,8 @@ class Int4Weights(Quantizer):
 
     Source: torch's CPU kernel `_weight_int4pack_mm_for_cpu`, in the file layout of compressed-tensors (pack-quantized).
     """
+
+    needs: ClassVar[Needs] = NEEDS
 
     group: Group = 32
     embeddings: bool = EMBEDDINGS

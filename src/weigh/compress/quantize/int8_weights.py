@@ -1,10 +1,11 @@
 """int8 weights, arithmetic in floating point."""
 
 from pathlib import Path
-from typing import final
+from typing import ClassVar, final
 
+from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
-from weigh.compress.quantize._packing import EMBEDDINGS, pack
+from weigh.compress.quantize._packing import EMBEDDINGS, NEEDS, pack
 from weigh.model.module import need_torch
 from weigh.model.packed import Scheme
 from weigh.model.source import Source
@@ -22,6 +23,8 @@ class Int8Weights(Quantizer):
 
     Source: torch's CPU kernel `_weight_int8pack_mm`, in the file layout of compressed-tensors (pack-quantized, 8 bits).
     """
+
+    needs: ClassVar[Needs] = NEEDS
 
     embeddings: bool = EMBEDDINGS
 

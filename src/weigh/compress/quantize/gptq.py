@@ -1,0 +1,55 @@
+"""int4 weights, rounded so that the outputs of layers change little."""
+
+from pathlib import Path
+from typing import ClassVar, final
+
+from pydantic import Field
+
+from weigh.choice import Needs, Unfit
+from weigh.compress.quantize import Calibration, Quantizer
+from weigh.compress.quantize._packing import (
+    EMBEDDINGS,
+    NEEDS,
+    Group,
+    inner_layers,
+    loaded,
+    need_rows,
+    outer_layers,
+    write,
+)
+from weigh.compress.quantize._solve import WINDOWS, solve_blocks
+from weigh.model.module import need_torch
+from weigh.model.packed import Scheme
+from weigh.model.source import Source
+
+
+@final
+class Gptq(Quantizer):
+    """Weights of 4 bits, rounded by the Hessian of each layer on calibration text, so that errors make up for another.
+
+    Good for language models in 4 bits: the size and the speed of int4_weights at a fraction of its loss.
+
+    Bad where text that is like the later requests is missing, and for the time that it takes: each block is run twice,
+    and a matrix of inputs x inputs solved for each layer.
+
+    Source: Frantar et al., GPTQ (arXiv 2210.17323). Written here, since the libraries that have it (torchao, gptqmodel)
+    want CUDA.
+    """
+
+    needs: ClassVar[Needs] = NEEDS
+
+    group: Group = 32
+    windows: int = WINDOWS
+    damping: float = Field(0.01, gt=0, description="share of the mean energy of inputs that is added to each")
+    embeddings: bool = EMBEDDINGS
+
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
+        need_torch(source, self.name)
+        if source.format != "huggingface":
+            raise Unfit("gptq goes through the blocks of a Hugging Face model, and this net has none: int8_static")
+        net = loaded(source, self.name)
+        layers, scheme = inner_layers(net), Scheme(4, self.group, symmetric=False)
+        need_rows(layers, self.group)
+        outer = outer_layers(net) if self.embeddings else {}
+        made = solve_blocks(net, calibration, self.windows, dict.fromkeys(layers, scheme), self.damping)
+        return write(net, source, folder, {**made, **outer})

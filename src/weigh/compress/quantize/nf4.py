@@ -1,0 +1,40 @@
+"""4-bit numbers at the quantiles of a normal distribution."""
+
+from pathlib import Path
+from typing import ClassVar, final
+
+from pydantic import Field
+
+from weigh.choice import Needs, Unfit
+from weigh.compress.quantize import Calibration, Quantizer
+from weigh.compress.quantize._packing import inner_layers, loaded
+from weigh.model.module import need_torch
+from weigh.model.source import Source
+
+
+@final
+class Nf4(Quantizer):
+    """NF4: weights of 4 bits that stand for the quantiles of a normal distribution, as QLoRA keeps a frozen base.
+
+    Good for a base that is to be trained further with LoRA, and where bitsandbytes loads it anyway; weights are spread
+    normally as a rule, so that it loses less than evenly spaced numbers.
+
+    Bad for speed on a CPU, where its kernels are few. The table of tokens and the output layer stay in bfloat16.
+
+    Source: Dettmers et al., QLoRA (arXiv 2305.14314); bitsandbytes through transformers.
+    """
+
+    needs: ClassVar[Needs] = Needs(
+        packages=("torch>=2.13", "transformers>=5.23", "bitsandbytes>=0.50", "accelerate>=1.15"), extra="compress"
+    )
+
+    double: bool = Field(False, description="quantize the scales of the blocks of 64 weights too, to 8 bits")
+
+    def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
+        need_torch(source, self.name)
+        if source.format != "huggingface":
+            raise Unfit("nf4 is kept in Hugging Face folders, and this is none: int8_static serves other nets")
+        inner_layers(loaded(source, self.name))
+        from weigh.compress.quantize._bitsandbytes import write_nf4
+
+        return write_nf4(source, folder, self.double)
