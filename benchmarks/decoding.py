@@ -57,17 +57,17 @@ UNTIMED = ("static_cache", "prompt_lookup")
 FOLDER = RESULTS / ".decoding"
 
 
-def task(rounds: int, threads: int) -> DecodingTask:
-    """Prompts of 32 tokens, answers of 24."""
+def task(rounds: int, threads: int, new_tokens: int = 24) -> DecodingTask:
+    """Prompts of 32 tokens."""
     from weigh.data import smollm2
 
-    return DecodingTask(model=smollm2.path(), prompt_tokens=32, new_tokens=24, threads=threads, rounds=rounds)
+    return DecodingTask(model=smollm2.path(), prompt_tokens=32, new_tokens=new_tokens, threads=threads, rounds=rounds)
 
 
 def chosen(folder: Path, threads: int) -> str:
-    """What weigh chooses; found once, and kept in its ledger."""
+    """What weigh chooses, on answers of half the length; found once, and kept in its ledger."""
     found = decide(
-        "serve/decoding", task(30, threads), options=list(CANDIDATES), ledger=folder / "ledger.db", records=None,
+        "serve/decoding", task(36, threads, 12), options=list(CANDIDATES), ledger=folder / "ledger.db", records=None,
         engine=InlineEngine(),
     )  # fmt: skip
     print(found.answer, flush=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-STUDY_LENGTH, STUDY_MOST = 128, 400
+STUDY_LENGTH, STUDY_MOST = 64, 800
 
 
 def prompts_and_study(
