@@ -45,8 +45,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     known.add_argument("--part", action="append", choices=PARTS, help="this part; again for more; all by default")
     known.add_argument("--resamples", type=at_least(1), default=500, help="resamples of each table")
     known.add_argument("--draws", type=at_least(1), default=40, help="draws of the rows, for each task and floor")
-    known.add_argument("--seconds", type=at_least(1), help="stop after about so many CPU seconds, and write nothing")
-    known.add_argument("--jobs", type=at_least(1), default=2, help="processes that play resamples")
+    known.add_argument("--seconds", type=at_least(1), help="stop after about so many seconds, and write nothing")
+    known.add_argument("--jobs", type=at_least(1), default=2, help="processes that play")
     known.add_argument("--again", action="store_true", help="forget what was played before")
     return known.parse_args(words)
 
@@ -93,7 +93,7 @@ def _fronts(asked: argparse.Namespace) -> dict[str, Any]:
 def _rivals(asked: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.compress import rivals, scores
 
-    outcomes = rivals.collect(asked.draws, seconds=asked.seconds or float("inf"))
+    outcomes = rivals.collect(asked.draws, asked.jobs, end=time.monotonic() + (asked.seconds or float("inf")))
     made = scores.figures(outcomes)
     rows: Mapping[str, Mapping[str, Any]] = made["rules"]
     columns = list(next(iter(rows.values())))

@@ -36,10 +36,8 @@ def choose(job: _asked.Job) -> tuple[Path | None, str]:
         accuracy_criterion=AccuracyCriterion(criterion="absolute", tolerable_loss=job.floor),
         tuning_criterion=TuningCriterion(timeout=0, max_trials=TRIALS),
     )
-    model = onnx.load(job.model)
-    del model.graph.value_info[:]  # shapes that torch wrote, and that stop being true when a weight is transposed
     found = quantization.fit(
-        model, settings, calib_dataloader=Loader(job),
+        onnx.load(job.model), settings, calib_dataloader=Loader(job),
         eval_func=lambda model: job.accuracy(model.SerializeToString()),
     )  # fmt: skip
     if found is None:
