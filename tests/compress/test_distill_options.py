@@ -242,6 +242,29 @@ def test_an_encoder_without_a_teacher_learns_nothing(encoder: tuple[Source, Cali
         convert("logits:steps=2,batch=2", *encoder, tmp_path)
 
 
+@pytest.mark.parametrize(("option", "asked"), [("plain", 0), ("logits", 320), ("hidden", 320)])
+def test_a_classifier_of_texts_teaches_its_classes(option: str, asked: int, tmp_path: Path):
+    from transformers import BertConfig, BertForSequenceClassification
+
+    save_llama(random_llama(0, 1), tmp_path / "bert")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "max_position_embeddings": 64}
+    config = BertConfig(vocab_size=256, num_hidden_layers=4, num_labels=3, initializer_range=0.2, **sizes)
+    net = BertForSequenceClassification(config).eval()
+    net.save_pretrained(tmp_path / "bert", safe_serialization=True)
+    ids = np.random.default_rng(0).integers(3, 256, (64, 12))
+    feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    with torch.no_grad():
+        right = net(**{name: torch.from_numpy(values) for name, values in feeds.items()}).logits.argmax(1).numpy()
+    source = open_source(tmp_path / "bert")
+    spec = f"{option}:steps=40,batch=8,rate=0.003,numbers=float32"
+    made = convert(spec, source, Calibration(feeds, labels=right), tmp_path / "made")
+    student = load_module(reopened(made, source))
+    said = student(**{name: torch.from_numpy(values.copy()) for name, values in feeds.items()}).logits.argmax(1).numpy()
+    assert float((said == right).mean()) > 0.9
+    assert json.loads((made / "distilled.json").read_text())["teacher_rows"] == asked
+
+
 def test_an_onnx_file_has_no_student(tmp_path: Path, text: Calibration):
     source = Source(tmp_path / "m.onnx", "onnx", "classifier", "0")
     with pytest.raises(Unfit, match="logits trains a student, which changes torch modules, and this model is onnx"):
