@@ -98,6 +98,10 @@ class TextBench(Bench):
             **subject.exact,
         }
 
+    def sample(self, count: int) -> NDArray[np.int64]:
+        """Some of the windows that judge, shape (windows, tokens)."""
+        return self._windows[:count]
+
     def _read(self, block: Block) -> tuple[NDArray[np.int64], language.Reading]:
         """The windows of a block, and what the original says of them."""
         if self._shared is None or self._shared[0] != block.index:

@@ -42,7 +42,9 @@ PARAMETERS = Measure(
 class Pruner(Converter):
     """An option of compress/prune: writes the model again with less in it."""
 
-    needs: ClassVar[Needs] = Needs(packages=("torch>=2.8", "transformers>=5.20", "safetensors>=0.5"), extra="compress")
+    needs: ClassVar[Needs] = Needs(packages=("torch>=2.13", "transformers>=5.23", "safetensors>=0.8"), extra="compress")
+    zeros: ClassVar[bool] = False
+    """Whether it leaves zeros in their places, which training would fill again."""
 
 
 @final

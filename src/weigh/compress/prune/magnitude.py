@@ -29,6 +29,7 @@ class Magnitude(Pruner):
     Source: Han et al., Learning both weights and connections for efficient neural networks, arXiv 1506.02626.
     """
 
+    zeros: ClassVar[bool] = True
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({"share": 0.3}, {"share": 0.5})
 
     share: float = Field(0.5, gt=0, lt=1, description="share of weights that become zero")

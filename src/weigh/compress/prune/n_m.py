@@ -31,6 +31,7 @@ class GroupSparse(Pruner):
     Source: Mishra et al., Accelerating sparse deep neural networks, arXiv 2104.08378; score: 2306.11695.
     """
 
+    zeros: ClassVar[bool] = True
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({"score": "wanda"}, {"score": "magnitude"})
 
     kept: int = Field(2, ge=1, description="weights that stay of each group")

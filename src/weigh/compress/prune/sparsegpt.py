@@ -29,6 +29,7 @@ class SparseGpt(Pruner):
     Source: Frantar and Alistarh, SparseGPT, arXiv 2301.00774.
     """
 
+    zeros: ClassVar[bool] = True
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({"share": 0.3}, {"share": 0.5})
 
     share: float = Field(0.5, gt=0, lt=1, description="share of weights of each layer that become zero")

@@ -32,7 +32,7 @@ class Structured(Pruner):
     """
 
     needs: ClassVar[Needs] = Needs(
-        packages=("torch>=2.8", "transformers>=5.20", "safetensors>=0.5", "torch-pruning>=1.6"), extra="compress"
+        packages=("torch>=2.13", "transformers>=5.23", "safetensors>=0.8", "torch-pruning>=1.6"), extra="compress"
     )
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({"share": 0.25}, {"share": 0.5})
 

@@ -29,6 +29,7 @@ class Wanda(Pruner):
     Source: Sun et al., A simple and effective pruning approach for large language models, arXiv 2306.11695.
     """
 
+    zeros: ClassVar[bool] = True
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({"share": 0.3}, {"share": 0.5})
 
     share: float = Field(0.5, gt=0, lt=1, description="share of the weights of each row that become zero")
