@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import random
 import shutil
 import time
@@ -166,7 +167,10 @@ def _whole(row: Mapping[str, Any], name: str, whole: int) -> bool:
 
 
 def speculation(rounds: Rounds, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, object]]:
-    """What each way of guessing gained over the same step without, and what theory says at its acceptance and cost."""
+    """What each way of guessing gained over the same step without, and what theory says at its acceptance and cost.
+
+    Theory takes `ahead` tokens to be guessed in each pass; a lookup that finds nothing guesses none, and gains less.
+    """
     whole, plain = rounds.bench.task.new_tokens, "static_cache:compiled=true"
     for name, session in rounds.sessions.items():
         if not isinstance(session, Speculative) or "compiled" not in name:
@@ -180,10 +184,16 @@ def speculation(rounds: Rounds, rows: Sequence[Mapping[str, Any]]) -> Iterator[d
         gain = ratio(rows, plain, name, whole)
         yield {
             "option": name, "acceptance": share, "ahead": session.ahead, "draft_cost": cost / one,
-            "test_cost": many / one, "measured": gain.estimate, "measured_low": gain.low, "measured_high": gain.high,
+            "test_cost": many / one, **_told("measured", gain),
             "expected": expected_speedup(share, session.ahead, cost / one),
             "expected_at_test_cost": tokens / (many / one + session.ahead * cost / one),
         }  # fmt: skip
+
+
+def _told(name: str, found: Interval) -> dict[str, float | None]:
+    """An interval as JSON has it: what is not bounded yet is null."""
+    ends = {"": found.estimate, "_low": found.low, "_high": found.high}
+    return {name + side: value if math.isfinite(value) else None for side, value in ends.items()}
 
 
 def identical(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
@@ -205,8 +215,7 @@ def figures(rounds: Rounds, rows: Sequence[Mapping[str, Any]], best: str) -> dic
              "llamacpp_f32": "llamacpp_F32"}  # fmt: skip
     for label, peer in pairs.items():
         found = ratio(rows, peer, best, whole)
-        made |= {f"speedup_vs_{label}": found.estimate, f"speedup_vs_{label}_low": found.low,
-                 f"speedup_vs_{label}_high": found.high}  # fmt: skip
+        made |= _told(f"speedup_vs_{label}", found)
     for name in (best, "generate", "llamacpp_BF16"):
         taken = sorted(row[name]["seconds"] for row in rows if _whole(row, name, whole))
         made[f"tokens_per_second_{'chosen' if name == best else name}"] = whole / taken[len(taken) // 2]

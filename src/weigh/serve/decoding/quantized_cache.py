@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, final
 from pydantic import Field
 
 from weigh.choice import Needs, Unfit
+from weigh.serve._compiler import need_compiler
 from weigh.serve.decoding import NEEDS, Decoder, Served, Session
 from weigh.serve.decoding._greedy import Greedy
 from weigh.serve.decoding._runner import ModuleRunner
@@ -38,6 +39,7 @@ class Quantized(Decoder):
     def open(self, served: Served) -> Session:
         from transformers import QuantizedCache
 
+        need_compiler("optimum-quanto, on its first use,")
         config = served.module.config
         width = config.num_key_value_heads * config.head_dim
         group = self.group or next(size for size in (64, 32, 16, 8, 4, 2, 1) if width % size == 0)
