@@ -178,6 +178,9 @@ def _bits(said: dict[str, Any]) -> int:
     for name in ("bits", "nbits", "w_bit"):
         if isinstance(said.get(name), int):
             return int(said[name])
+    groups = [one.get("weights") or {} for one in (said.get("config_groups") or {}).values()]  # compressed-tensors
+    if widths := [int(one["num_bits"]) for one in groups if "num_bits" in one]:
+        return min(widths)
     found = re.search(r"[iu]?int(\d)|float(\d)|Int(\d)", str(said))
     return int(next(part for part in found.groups() if part)) if found else 4
 

@@ -83,7 +83,8 @@ class OfModule(Tensors):
                 plain = type(value) in (nn.Parameter,) and value.is_floating_point() and value.dim() != 0
                 plain = plain and type(value.data).__name__ == "Tensor"
                 names[full] = value.detach if plain else self._probe(part, value)
-            if not any(True for _ in part.parameters(recurse=False)) and hasattr(part, "in_features"):
+            packed = not any(True for _ in part.parameters(recurse=False))
+            if packed and (hasattr(part, "in_features") or hasattr(part, "num_embeddings")):
                 names[f"{prefix}.weight"] = self._probe(part, None)
         self._read = names
         if HEAD not in names and EMBEDDING in names:
@@ -102,6 +103,8 @@ class OfModule(Tensors):
             ):
                 return torch.as_tensor(value.dequantize()).float()
             with torch.inference_mode():
+                if hasattr(part, "num_embeddings"):
+                    return part(torch.arange(int(part.num_embeddings))).float()  # type: ignore[arg-type]
                 eye = torch.eye(int(part.in_features))  # type: ignore[arg-type]
                 bias = getattr(part, "bias", None)
                 out = part(eye)
