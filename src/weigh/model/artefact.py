@@ -158,7 +158,7 @@ def key(option: Converter, model: Source, calibration: Calibration) -> str:
         data.update(repr(values.tolist()).encode() if values.dtype == object else values.tobytes())
     return content_digest(
         {
-            "model": model.digest,
+            "model": [model.digest, architecture_code(model)],
             "option": [type(option).__qualname__, option.spec, option.model_dump(mode="json")],
             "code": [_code(Path(__file__).parent), _code(_home(option))],
             "calibration": [data.hexdigest(), calibration.batch],
@@ -166,6 +166,12 @@ def key(option: Converter, model: Source, calibration: Calibration) -> str:
             "reads": [_content(path) for path in option.reads()],
         }
     )
+
+
+def architecture_code(model: Source) -> str:
+    """SHA-256 of the code that builds a net of weights alone, in hexadecimal digits; empty for other models."""
+    file = model.architecture.rpartition(":")[0]
+    return digest(Path(file)) if file else ""
 
 
 def _home(option: Converter) -> Path:

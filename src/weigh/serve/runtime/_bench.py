@@ -65,7 +65,7 @@ class RuntimeBench(Bench):
         self.source = shaped(source, self.rows)
         tokens = self.rows.feeds["input_ids"].shape[1] if self.source.kind != "classifier" else 0
         self.setting = Setting(task.threads, self._sizes(), tokens)
-        self.calibration = Calibration(self.rows.take(_places(EXAMPLES)), self.source.batch)
+        self.calibration = Calibration(self.rows.take(_places(self.source.batch or EXAMPLES)), self.source.batch)
         self.eager = Eager().open(self.source.path, self.source, self.setting)
         self.allowed = task.allowed(self.source.kind)
         self._round: Round | None = None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from weigh.choice import Unfit, content_digest
 from weigh.data.cache import cache_folder, replacing
+from weigh.model.artefact import architecture_code
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +41,8 @@ def started(
         RuntimeError: the process failed; the text is the last line that it wrote.
     """
     shapes = {name: [str(values.dtype), list(values.shape)] for name, values in feed.items()}
-    kept = cache_folder() / "started" / f"{_key(option, made, [dataclasses.asdict(setting), shapes])}.json"
+    more = [dataclasses.asdict(setting), shapes, architecture_code(source)]
+    kept = cache_folder() / "started" / f"{_key(option, made, more)}.json"
     if kept.is_file():
         found = json.loads(kept.read_text())
         return float(found["seconds"]), float(found["megabytes"])

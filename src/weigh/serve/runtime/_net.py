@@ -47,7 +47,9 @@ def as_net(module: Any, source: Source) -> Any:
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
             return super().forward(input_ids, attention_mask)
 
-    return (TwoInputs if source.kind == "encoder" else OneInput)().eval().requires_grad_(False)
+    net = (TwoInputs if source.kind == "encoder" else OneInput)()
+    net.training = False  # `eval()` would also ask the module, which is so already, and an archive's refuses
+    return net.requires_grad_(False)
 
 
 def _answer(module: Any, source: Source, given: tuple[Any, ...]) -> Any:
