@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from weigh.choice import Unfit
+from weigh.choice import Unfit, UsageError
 from weigh.model.onnx_file import operators
 from weigh.model.source import Source
 from weigh.model.task import Calibration
@@ -39,13 +40,26 @@ REDUCE_RANGE: bool = Field(
 )
 
 
-def need_onnx(source: Source, name: str) -> Path:
-    """The file of an ONNX model; `Unfit` for any other."""
-    if source.format != "onnx":
-        raise Unfit(
-            f"{name} rewrites ONNX graphs, and this model is {source.format}: export it to ONNX for that option"
-        )
-    return source.path
+@contextmanager
+def graph_of(source: Source, name: str) -> Iterator[Path]:
+    """The file of an ONNX model; of a net for torch, one that is exported and gone afterwards.
+
+    Raises:
+        Unfit: it is neither, or it cannot be exported.
+    """
+    if source.format == "onnx":
+        yield source.path
+        return
+    if source.format not in ("module", "exported"):
+        raise Unfit(f"{name} rewrites ONNX graphs, and this model is {source.format}: give the ONNX file of it")
+    from weigh.model.forms import written
+
+    with TemporaryDirectory() as folder:
+        try:
+            made = written(source, "onnx", Path(folder), name)
+        except UsageError as error:
+            raise Unfit(f"{name} quantizes the ONNX graph of a net, and this one has none: {error}") from None
+        yield made
 
 
 def weights(model: onnx.ModelProto, kinds: tuple[str, ...], dims: int) -> int:

@@ -30,7 +30,7 @@ class Jitter(Quantizer):
     name: ClassVar[str] = "jitter"
 
     seed: int = Field(1, description="seed of the noise")
-    noise: float = Field(0.03, ge=0, description="standard deviation of the noise, as a share of the weights'")
+    noise: float = Field(0.005, ge=0, description="standard deviation of the noise, as a share of the weights'")
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         if source.format == "onnx":

@@ -6,7 +6,7 @@ and takes seconds a tensor with more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,6 +23,8 @@ FEWEST = 10
 
 
 Ranges: TypeAlias = "dict[str, tuple[np.float32, np.float32]]"
+Passes: TypeAlias = "Callable[[], Iterator[tuple[str, NDArray[Any]]]]"
+"""Gives the values of each activation, some at a time, as often as it is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +37,33 @@ class Histogram:
     greatest: float
 
 
-def entropy_ranges(model: Path, calibration: Calibration, folder: Path) -> Ranges:
-    """The range of every float activation of the model that loses least information, by tensor name."""
+def entropy_ranges(passes: Passes) -> Ranges:
+    """The range of every activation that loses least information, by name."""
     ranges = {}
-    for name, one in histograms(model, calibration, folder).items():
+    for name, one in histograms(passes).items():
         most = clip_at(one.counts, one.edges, levels=256 if one.least >= 0 or one.greatest <= 0 else 128)
         ranges[name] = _within(one, -most, most)
     return ranges
 
 
-def percentile_ranges(model: Path, calibration: Calibration, folder: Path, percentile: float) -> Ranges:
-    """The range of every float activation of the model that holds so many percent of its values, by tensor name."""
+def percentile_ranges(passes: Passes, percentile: float) -> Ranges:
+    """The range of every activation that holds so many percent of its values, by name."""
     import numpy as np
 
     tail = (100 - percentile) / 200
     ranges = {}
-    for name, one in histograms(model, calibration, folder).items():
+    for name, one in histograms(passes).items():
         share = np.cumsum(one.counts) / one.counts.sum()
         first, last = np.searchsorted(share, (tail, 1 - tail))
         ranges[name] = _within(one, one.edges[first], one.edges[last + 1])
     return ranges
+
+
+def widest_ranges(passes: Passes) -> Ranges:
+    """From the least to the greatest value of every activation, by name."""
+    import numpy as np
+
+    return {name: (np.float32(low), np.float32(high)) for name, (low, high) in _ends(passes).items()}
 
 
 def _within(one: Histogram, low: float, high: float) -> tuple[np.float32, np.float32]:
@@ -63,22 +72,34 @@ def _within(one: Histogram, low: float, high: float) -> tuple[np.float32, np.flo
     return np.float32(max(one.least, low)), np.float32(min(one.greatest, high))
 
 
-def histograms(model: Path, calibration: Calibration, folder: Path) -> dict[str, Histogram]:
-    """Every float activation over the calibration rows: one pass for how far they go, one to count.
+def histograms(passes: Passes) -> dict[str, Histogram]:
+    """Every activation over the calibration rows: one pass for how far they go, one to count.
 
     ONNX Runtime's calibrators keep all activations of all rows until they count, or let the bins grow without bound.
     """
     import numpy as np
 
-    ends: dict[str, tuple[float, float]] = {}
-    for name, values in _activations(model, calibration, folder):
-        least, greatest = ends.get(name, (np.inf, -np.inf))
-        ends[name] = min(least, float(values.min())), max(greatest, float(values.max()))
+    ends = _ends(passes)
     most = {name: max(-low, high) or 1.0 for name, (low, high) in ends.items()}
     counts = {name: np.zeros(BINS, np.int64) for name in ends}
-    for name, values in _activations(model, calibration, folder):
+    for name, values in passes():
         counts[name] += np.histogram(values, BINS, (-most[name], most[name]))[0]
     return {name: Histogram(counts[name], np.linspace(-most[name], most[name], BINS + 1), *ends[name]) for name in ends}
+
+
+def _ends(passes: Passes) -> dict[str, tuple[float, float]]:
+    import numpy as np
+
+    ends: dict[str, tuple[float, float]] = {}
+    for name, values in passes():
+        least, greatest = ends.get(name, (np.inf, -np.inf))
+        ends[name] = min(least, float(values.min())), max(greatest, float(values.max()))
+    return ends
+
+
+def of_graph(model: Path, calibration: Calibration, folder: Path) -> Passes:
+    """Passes over the float activations of an ONNX model, by tensor name."""
+    return lambda: _activations(model, calibration, folder)
 
 
 def _activations(model: Path, calibration: Calibration, folder: Path) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -5,8 +5,9 @@ from typing import ClassVar, final
 
 from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
+from weigh.compress.quantize._few_bits import few_bits
+from weigh.compress.quantize._graph import graph_of
 from weigh.compress.quantize._packing import EMBEDDINGS, NEEDS, Group, pack
-from weigh.model.module import need_torch
 from weigh.model.packed import Scheme
 from weigh.model.source import Source
 
@@ -20,7 +21,8 @@ class Int4Weights(Quantizer):
     Bad for small models, which lose much by it: on SmolLM2 the text costs 0.2 nats a token more. gptq has the same size
     and speed and loses less.
 
-    Source: torch's CPU kernel `_weight_int4pack_mm_for_cpu`, in the file layout of compressed-tensors (pack-quantized).
+    Source: torch's CPU kernel `_weight_int4pack_mm_for_cpu`, in the file layout of compressed-tensors (pack-quantized);
+    of ONNX files and other nets ONNX Runtime's `MatMulNBits`.
     """
 
     needs: ClassVar[Needs] = NEEDS
@@ -29,5 +31,7 @@ class Int4Weights(Quantizer):
     embeddings: bool = EMBEDDINGS
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
-        need_torch(source, self.name)
+        if source.format != "huggingface":
+            with graph_of(source, self.name) as graph:
+                return few_bits(graph, folder, 4, self.group)
         return pack(source, folder, self.name, Scheme(4, self.group, symmetric=False), self.embeddings)

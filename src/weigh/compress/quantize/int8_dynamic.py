@@ -6,9 +6,8 @@ from typing import Literal, final
 from pydantic import Field
 
 from weigh.compress.quantize import Calibration, Quantizer
-from weigh.compress.quantize._graph import REDUCE_RANGE, need_quantized, prepared, quiet
+from weigh.compress.quantize._graph import REDUCE_RANGE, graph_of, need_quantized, prepared, quiet
 from weigh.compress.quantize._packing import EMBEDDINGS, pack
-from weigh.model.module import need_torch
 from weigh.model.packed import Scheme
 from weigh.model.source import Source
 
@@ -25,8 +24,8 @@ class Int8Dynamic(Quantizer):
     few tokens then set the steps of all, and SmolLM2 writes another token half of the time.
 
     Source: Jacob et al., Quantization and training of neural networks, CVPR 2018 (arXiv 1712.05877); a scale a token
-    after Yao et al., ZeroQuant (arXiv 2206.01861). ONNX Runtime `quantize_dynamic`; of Hugging Face models torch's CPU
-    kernel `_int_mm`, in the file layout of compressed-tensors (int-quantized).
+    after Yao et al., ZeroQuant (arXiv 2206.01861). ONNX Runtime `quantize_dynamic`, for which torch nets are exported;
+    of Hugging Face models torch's CPU kernel `_int_mm`, in the file layout of compressed-tensors (int-quantized).
     """
 
     reduce_range: bool = REDUCE_RANGE
@@ -37,9 +36,9 @@ class Int8Dynamic(Quantizer):
     embeddings: bool = EMBEDDINGS
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
-        if source.format == "onnx":
-            return self._graph(source.path, folder)
-        need_torch(source, self.name)
+        if source.format != "huggingface":
+            with graph_of(source, self.name) as graph:
+                return self._graph(graph, folder)
         scheme = Scheme(activations="dynamic" if self.steps == "token" else "tensor")
         return pack(source, folder, self.name, scheme, self.embeddings, scheme if self.head else None)
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import final
 
+from weigh.choice import Unfit
 from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._activations import Activations
-from weigh.compress.quantize._graph import REDUCE_RANGE, Form, need_onnx, prepared, static
+from weigh.compress.quantize._graph import REDUCE_RANGE, Form, graph_of, prepared, static
 from weigh.model.source import Source
 
 
@@ -25,6 +26,9 @@ class Int8PerChannel(Quantizer):
     reduce_range: bool = REDUCE_RANGE
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
-        ready = prepared(need_onnx(source, self.name), folder)
+        if source.format == "huggingface":
+            raise Unfit("int8_static has one scale for each output channel on Hugging Face models already: take that")
+        with graph_of(source, self.name) as graph:
+            ready = prepared(graph, folder)
         form = Form(per_channel=True, reduce_range=self.reduce_range, activations=self.activations)
         return static(ready, calibration, folder, form)

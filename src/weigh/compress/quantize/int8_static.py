@@ -8,8 +8,16 @@ from pydantic import Field
 
 from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._activations import Activations
-from weigh.compress.quantize._graph import REDUCE_RANGE, Form, need_onnx, prepared, static
-from weigh.compress.quantize._ranges import entropy_ranges, percentile_ranges
+from weigh.compress.quantize._graph import REDUCE_RANGE, Form, graph_of, prepared, static
+from weigh.compress.quantize._ranges import (
+    Passes,
+    Ranges,
+    entropy_ranges,
+    of_graph,
+    percentile_ranges,
+    widest_ranges,
+)
+from weigh.compress.quantize._static import static_folder
 from weigh.model.source import Source
 
 
@@ -21,10 +29,10 @@ class Int8Static(Quantizer):
     nothing that calibration saw; `percentile` and `entropy` give up rare large values for finer steps.
 
     Bad where inputs drift out of the calibrated range (they are clipped) and for activations with few, important
-    outliers.
+    outliers, as language models have them: those are refused.
 
     Source: Jacob et al. (arXiv 1712.05877); entropy after Migacz, 8-bit inference with TensorRT, GTC 2017; ONNX Runtime
-    `quantize_static`.
+    `quantize_static`, for which torch nets are exported; of Hugging Face encoders torch's CPU kernel `_int_mm`.
     """
 
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
@@ -43,12 +51,15 @@ class Int8Static(Quantizer):
     reduce_range: bool = REDUCE_RANGE
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
-        ready = prepared(need_onnx(source, self.name), folder)
+        if source.format == "huggingface":
+            return static_folder(source, calibration, folder, self.name, self._ranges)
+        with graph_of(source, self.name) as graph:
+            ready = prepared(graph, folder)
         form = Form(per_channel=False, reduce_range=self.reduce_range, activations=self.activations)
+        found = None if self.calibration == "minmax" else self._ranges(of_graph(ready, calibration, folder))
+        return static(ready, calibration, folder, form, found)
+
+    def _ranges(self, passes: Passes) -> Ranges:
         if self.calibration == "percentile":
-            return static(
-                ready, calibration, folder, form, percentile_ranges(ready, calibration, folder, self.percentile)
-            )
-        if self.calibration == "entropy":
-            return static(ready, calibration, folder, form, entropy_ranges(ready, calibration, folder))
-        return static(ready, calibration, folder, form)
+            return percentile_ranges(passes, self.percentile)
+        return entropy_ranges(passes) if self.calibration == "entropy" else widest_ranges(passes)

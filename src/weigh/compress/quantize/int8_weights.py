@@ -5,8 +5,9 @@ from typing import ClassVar, final
 
 from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
+from weigh.compress.quantize._few_bits import few_bits
+from weigh.compress.quantize._graph import graph_of
 from weigh.compress.quantize._packing import EMBEDDINGS, NEEDS, pack
-from weigh.model.module import need_torch
 from weigh.model.packed import Scheme
 from weigh.model.source import Source
 
@@ -21,7 +22,8 @@ class Int8Weights(Quantizer):
     Bad for reading long prompts and for large batches, which multiply more than they read: int8_dynamic multiplies
     whole numbers.
 
-    Source: torch's CPU kernel `_weight_int8pack_mm`, in the file layout of compressed-tensors (pack-quantized, 8 bits).
+    Source: torch's CPU kernel `_weight_int8pack_mm`, in the file layout of compressed-tensors (pack-quantized, 8 bits);
+    of ONNX files and other nets ONNX Runtime's `MatMulNBits` in groups of 128 inputs.
     """
 
     needs: ClassVar[Needs] = NEEDS
@@ -29,5 +31,7 @@ class Int8Weights(Quantizer):
     embeddings: bool = EMBEDDINGS
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
-        need_torch(source, self.name)
+        if source.format != "huggingface":
+            with graph_of(source, self.name) as graph:
+                return few_bits(graph, folder, 8, 128)
         return pack(source, folder, self.name, Scheme(), self.embeddings)
