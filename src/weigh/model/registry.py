@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from weigh.choice import UsageError
 from weigh.data.cache import cache_folder
@@ -46,7 +45,8 @@ def _fetched(uri: str) -> Path:
         raise UsageError(f"{told}: pip install 'weigh[mlflow]'") from None
     try:
         version = _version(uri)
-        key = hashlib.sha256(f"{mlflow.get_tracking_uri()} {version}".encode()).hexdigest()[:32]
+        told = f"{mlflow.get_tracking_uri()} {version} {_origin(version)}"
+        key = hashlib.sha256(told.encode()).hexdigest()[:32]
         home = cache_folder() / "mlflow" / key
         if not home.is_dir():
             _download(version, home)
@@ -69,6 +69,16 @@ def _version(uri: str) -> str:
         known = mlflow.MlflowClient().search_model_versions(f"name = '{name.removesuffix('/latest')}'")
         return f"models:/{name.removesuffix('/latest')}/{max(int(one.version) for one in known)}" if known else uri
     return uri
+
+
+def _origin(uri: str) -> str:
+    """Where a version's files lie: a registry that was made anew counts its versions from 1 again."""
+    import mlflow
+
+    name, _, version = uri.removeprefix("models:/").rpartition("/")
+    if not uri.startswith("models:/") or not name:
+        return ""
+    return str(mlflow.MlflowClient().get_model_version(name, version).source)
 
 
 def _download(uri: str, home: Path) -> None:
@@ -152,18 +162,19 @@ def registered(
             mlflow.log_metrics(dict(figures))
             for file in files:
                 mlflow.log_artifact(str(file), "decision")
-            version = mlflow.register_model(_logged(path), name, tags=dict(tags) | {"weigh.run": run.info.run_id})
-        mlflow.MlflowClient().set_registered_model_alias(name, alias, version.version)
+            version = _version_of(path, name, dict(tags) | {"weigh.run": run.info.run_id}, run.info.run_id)
+        mlflow.MlflowClient().set_registered_model_alias(name, alias, version)
     except mlflow.exceptions.MlflowException as error:
         raise UsageError(
             f"{path} cannot be registered as {name} at {mlflow.get_tracking_uri()}: {str(error).splitlines()[0]:.200}; "
             "set MLFLOW_TRACKING_URI to a registry that is there, such as sqlite:///mlflow.db"
         ) from None
-    return f"models:/{name}/{version.version}"
+    return f"models:/{name}/{version}"
 
 
-def _logged(path: Path) -> str:
-    """The model as an artefact of the current run, in MLflow's own flavour where it has one that unpickles nothing."""
+def _version_of(path: Path, name: str, tags: dict[str, str], run: str) -> str:
+    """The model as artefacts of the current run and as a version: an ONNX file in MLflow's own flavour, others as they
+    are, as `mlflow.transformers` 3.17 cannot log a folder under transformers 5."""
     import mlflow
 
     if path.suffix == ".onnx":
@@ -171,26 +182,12 @@ def _logged(path: Path) -> str:
 
         needed = ["onnxruntime"]
         one = mlflow.onnx.log_model(onnx.load(path), name="model", pip_requirements=needed, save_as_external_data=False)
-        return str(one.model_uri)
-    if path.is_dir() and any(path.glob("*.safetensors")):
-        from weigh.model.huggingface import read_json
-
-        names: list[Any] = read_json(path / "config.json").get("architectures") or [""]
-        task = "text-generation" if str(names[0]).endswith("ForCausalLM") else "feature-extraction"
-        needed = ["transformers", "torch"]
-        logged = mlflow.transformers.log_model(str(path), name="model", task=task, pip_requirements=needed)
-        return str(logged.model_uri)
-    return _as_files(path)
-
-
-def _as_files(path: Path) -> str:
-    """A file that MLflow has no flavour for, or all files of a folder."""
-    import mlflow
-
-    run = mlflow.active_run()
-    assert run is not None
+        return str(mlflow.register_model(one.model_uri, name, tags=tags).version)
     if path.is_dir():
         mlflow.log_artifacts(str(path), "model")
     else:
         mlflow.log_artifact(str(path), "model")
-    return f"runs:/{run.info.run_id}/model"
+    client = mlflow.MlflowClient()
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    return str(client.create_model_version(name, mlflow.get_artifact_uri("model"), run, tags=tags).version)
