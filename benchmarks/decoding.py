@@ -54,7 +54,7 @@ OTHERS = (
 )  # fmt: skip
 PEERS = ("generate", "generate_bfloat16", "llamacpp_BF16", "llamacpp_F32")
 INEXACT = PEERS[1:]
-UNTIMED = ("static_cache", "prompt_lookup")
+UNTIMED = ("dynamic_cache", "static_cache", "prompt_lookup")
 FOLDER = RESULTS / ".decoding"
 
 
@@ -82,15 +82,17 @@ class Rounds:
 
     Args:
         rounds: how many there will be.
-        names: spec of an option, or name of a peer.
+        best: spec of the chosen option.
         folder: where the GGUF files and the rows are kept.
     """
 
-    def __init__(self, rounds: int, threads: int, names: Sequence[str], folder: Path) -> None:
+    def __init__(self, rounds: int, threads: int, best: str, folder: Path) -> None:
         self.bench = DecodingBench(task(rounds, threads), 0)
-        self.names, self.threads, self.folder = names, threads, folder
+        self.names = [*dict.fromkeys((*PEERS, best, *OTHERS))]
+        self.untimed = set(UNTIMED) - {best}
+        self.threads, self.folder = threads, folder
         self.sessions: dict[str, Session] = {}
-        for name in names:
+        for name in self.names:
             with inferring(threads):
                 self.sessions[name] = self._session(name)
                 answer(self.sessions[name], self.bench.prompts[0], self.bench.task.new_tokens)
@@ -113,7 +115,7 @@ class Rounds:
         names = [name for name in self.names if timed or name not in INEXACT]
         found = {}
         for name in random.Random(place).sample(names, len(names)):
-            count = whole if timed and name not in UNTIMED else few
+            count = whole if timed and name not in self.untimed else few
             with inferring(self.threads):
                 found[name] = answer(self.sessions[name], prompt, count)
         truth = found["generate"].tokens
@@ -231,7 +233,7 @@ def figures(rounds: Rounds, rows: Sequence[Mapping[str, Any]], best: str) -> dic
 def show(rounds: Rounds, rows: Sequence[Mapping[str, Any]], best: str) -> None:
     """A table of everything that answered."""
     whole, lines = rounds.bench.task.new_tokens, []
-    for name in (name for name in rounds.names if name not in UNTIMED):
+    for name in (name for name in rounds.names if name not in rounds.untimed):
         found = ratio(rows, "generate", name, whole)
         some = [row[name] for row in rows if _whole(row, name, whole)]
         first = sorted(row["first"] for row in some)[len(some) // 2] * 1e3
@@ -260,8 +262,7 @@ def main() -> None:
     (FOLDER / ".gitignore").write_text("*\n")
     with told():
         best = chosen(FOLDER, asked.threads)
-        names = [*dict.fromkeys((*PEERS, best, *OTHERS))]
-        rounds = Rounds(asked.rounds, asked.threads, names, FOLDER)
+        rounds = Rounds(asked.rounds, asked.threads, best, FOLDER)
     rows = measured(rounds, asked, Kept(FOLDER, asked.threads), end)
     if len(rows) < asked.rounds:
         raise SystemExit(f"{len(rows)} of {asked.rounds} rounds are kept; type the same again to go on")
