@@ -35,7 +35,7 @@ BLOCKS = 100
 """Parts in which the rows and the rounds of a table are measured."""
 BUDGET = 1 / 3
 """Share of the full evaluation that a resample may measure at most."""
-LATER = 1.15
+LATER = 1.25
 """By how many times blocks grow until the front is judged again."""
 TINY = 1e-9
 

@@ -202,7 +202,7 @@ def by_weigh(subject: Material, draw: Draw, folder: Path) -> dict[str, Any]:
     base = subject.models["float32"]
     task = {
         "model": base, "data": folder / f"{draw.key}-rows.npz", "calibration": folder / f"{draw.key}-calibration.npz",
-        "calibration_rows": CALIBRATION, "held_back": 0.0, "rounds": 50, "runs": 1, "warmup": 0, **subject.answer,
+        "calibration_rows": CALIBRATION, "held_back": 0.0, "rounds": 100, "runs": 1, "warmup": 0, **subject.answer,
     }  # fmt: skip
     before, ledger = sum(os.times()[:4]), folder / f"{draw.key}.db"
     made = decide(
