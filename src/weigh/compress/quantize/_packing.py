@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from weigh.choice import Needs, Unfit
 from weigh.model.huggingface import COMPUTE, companions
@@ -30,6 +30,7 @@ EMBEDDINGS: bool = Field(
 
 Group: TypeAlias = Annotated[
     Literal[32, 64, 128, 256],
+    BeforeValidator(lambda given: int(given) if isinstance(given, str) and given.isdigit() else given),
     Field(description="neighbouring inputs that share a scale and a zero point: fewer lose less and take more room"),
 ]
 
