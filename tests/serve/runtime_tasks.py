@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+USERS_CACHE = os.environ.get("WEIGH_CACHE")
+
+
+@contextmanager
+def users_cache() -> Iterator[None]:
+    """The cache that tests were started with, where real models and data are kept and need not be made again."""
+    with pytest.MonkeyPatch.context() as patch:
+        if USERS_CACHE is None:
+            patch.delenv("WEIGH_CACHE", raising=False)
+        else:
+            patch.setenv("WEIGH_CACHE", USERS_CACHE)
+        yield
+
 
 NET = """
 import torch

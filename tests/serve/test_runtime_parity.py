@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from runtime_tasks import bert_fields, conv_fields, llama_fields
+from runtime_tasks import bert_fields, conv_fields, llama_fields, users_cache
 
 from weigh import catalog, decide
 from weigh.choice import UsageError
@@ -182,7 +182,8 @@ def test_minilm_in_onnx_runtime_and_openvino_equals_eager(tmp_path: Path, no_pro
 
     if not (minilm.installed() and topics.installed()):
         pytest.skip(f"needs the encoder and its texts: {minilm.INSTALL}; {topics.INSTALL}")
-    task = RuntimeTask(model=minilm.path(), data=topics.path(), label="label", window=24, **SMALL)
+    with users_cache():
+        task = RuntimeTask(model=minilm.path(), data=topics.path(), label="label", window=24, **SMALL)
     bench = RuntimeBench(task, 0)
     for option in (OnnxRuntime(), OpenVino()):
         assert bench.prepare(option).exact["parity"] < 1e-5
@@ -194,7 +195,8 @@ def test_smollm2_in_llama_cpp_equals_eager(no_process: None) -> None:
 
     if not smollm2.installed():
         pytest.skip(f"needs SmolLM2: {smollm2.INSTALL}")
-    task = RuntimeTask(model=smollm2.path(), data=manual.text(), batch_sizes=(1, 2), parity_rows=2)
+    with users_cache():
+        task = RuntimeTask(model=smollm2.path(), data=manual.text(), batch_sizes=(1, 2), parity_rows=2)
     subject = RuntimeBench(task, 0).prepare(catalog.find(Run(), "llama_cpp"))  # type: ignore[arg-type]
     assert subject.exact["parity"] < 1e-3
 
