@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,10 @@ class ModuleRunner:
         """The same net at another place in memory, if it is small."""
         if sum(p.numel() * p.element_size() for p in self.module.parameters()) > SMALL:
             return self
-        return ModuleRunner(copy.deepcopy(self.module), self._pooled, self._threads, self._batch)
+        with warnings.catch_warnings():  # copying the graph of an archive, torch meets a warning of its own
+            warnings.filterwarnings("ignore", message=r".isinstance\(treespec", category=FutureWarning)
+            moved = copy.deepcopy(self.module)
+        return ModuleRunner(moved, self._pooled, self._threads, self._batch)
 
     def answer(self, feed: Feed) -> NDArray[Any]:
         """Scores or vectors, shape (rows, width), float32."""
