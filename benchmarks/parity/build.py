@@ -176,13 +176,17 @@ def onnx(before: Path, folder: Path, change: Callable[[Any], None] | None = None
 
 def onnx_dynamic(before: Path, folder: Path) -> Path:
     """int8 weights of the layers' matrices, activations quantized as they come."""
+    import onnx as onnx_
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     folder.mkdir(parents=True)
     for file in before.parent.iterdir():
         if not file.name.startswith("model.onnx"):
             shutil.copyfile(file, folder / file.name)
-    quantize_dynamic(before, folder / "model.onnx", weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"],
+    graph = onnx_.load(before, load_external_data=False).graph
+    nodes = [node.name for node in graph.node if "layers." in str(node.metadata_props)]
+    quantize_dynamic(before, folder / "model.onnx", nodes_to_quantize=nodes, weight_type=QuantType.QInt8,
+                     op_types_to_quantize=["MatMul"],
                      per_channel=True, use_external_data_format=True)  # fmt: skip
     return folder / "model.onnx"
 

@@ -32,7 +32,11 @@ class Work:
     seed: int
 
     def base(self, rope: bool = False) -> Path:
-        return build.base(self.origin, self.folder / "base", ROPE if rope else None)
+        """The base, made once and used by every pipeline; nothing writes into it."""
+        there = self.folder.parent / ("base-rope" if rope else "base")
+        if not there.is_dir():
+            build.base(self.origin, self.folder / "making", ROPE if rope else None).rename(there)
+        return there
 
     def adapter(self, rank: int = 8) -> Path:
         return build.adapter(self.origin, self.folder / "adapter", self.seed, rank)
@@ -57,7 +61,7 @@ def half_gguf(work: Work, kind: str, dtype: torch.dtype = torch.bfloat16, rope: 
     base, lora = work.base(rope), work.adapter(4 + 4 * (work.seed % 3))
     merged = work.merged(base, lora)
     half = build.cast(merged, work.at("half"), dtype)
-    last = build.gguf(half, work.at("gguf") / "model.gguf", kind)
+    last = build.gguf(half, work.at("gguf") / "model.gguf", kind, embedding="" if kind == "BF16" else "Q8_0")
     return Pipeline((base, merged, half, last), (merging(lora), CAST if dtype is torch.bfloat16 else HALF, hop("gguf")))
 
 

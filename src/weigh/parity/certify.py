@@ -115,7 +115,7 @@ def certify(
     findings = differing(facts, after.facts, hop)
     weights, found = _weights(before, after, hop, updates, earlier, notes)
     found += _clipped(after, reader)
-    limits = tolerance(hop, *_kept(after))
+    limits = tolerance(hop, *_kept(after), _rounds_activations(after))
     behaviour, wrong = _behaviour(before, after, hop, updates, reader, limits, notes)
     findings += found + wrong
     parts = _layers(before, after, updates, reader, limits, notes) if wrong else None
@@ -194,11 +194,24 @@ def _clipped(after: Stage, reader: Reader) -> list[Finding]:
     ]
 
 
+def _rounds_activations(stage: Stage) -> bool:
+    if stage.format != "onnx":
+        return False
+    from weigh.parity.onnx_stage import rounds_activations
+
+    return rounds_activations(stage.path)
+
+
 def _kept(after: Stage) -> tuple[str, int]:
     """The narrowest float type and the fewest bits among a stage's weights."""
-    if after.tensors is None:
+    tensors = after.tensors
+    if after.format == "onnx":
+        from weigh.parity.onnx_stage import OnnxTensors
+
+        tensors = OnnxTensors(after.path, raw=True)
+    if tensors is None:
         return "float32", after.bits
-    kept = [after.tensors.kept(name) for name in after.tensors.names()]
+    kept = [tensors.kept(name) for name in tensors.names()]
     width = {"bfloat16": 0, "float16": 1, "float32": 2, "float64": 3}
     dtypes = sorted({dtype for dtype, _ in kept if dtype in width}, key=lambda dtype: width[dtype])
     return (dtypes or ["float32"])[0], min((bits for _, bits in kept if bits), default=0)

@@ -153,19 +153,20 @@ class _Speaker:
 
 
 def module(meta: dict[str, Any], tensors: GgufTensors) -> Any:
-    """The model as a float32 torch module, built of metadata and tensors; None for architectures other than Llama's.
+    """The model as a float32 torch module, built of metadata and tensors; None for what is no Llama, or scales RoPE in
+    another way than linearly.
 
-    Reading them again through transformers takes a minute of a large model's time, and gives the same.
+    transformers reads a GGUF too, in many times the time, and loses its RoPE scaling.
     """
-    if meta.get("general.architecture") != "llama" or "rope.scaling.type" in " ".join(meta):
+    found = facts(meta)
+    if meta.get("general.architecture") != "llama" or found["rope.rope_type"] not in ("default", "linear"):
         return None
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    found = facts(meta)
     names = {name for name in tensors.names() if name != HEAD or not tensors.shared}
     sizes = {name.partition(".")[2]: value for name, value in found.items() if name.startswith("architecture.")}
-    rope = {"rope_type": "default", "rope_theta": found["rope.rope_theta"]}
+    rope = {name: found[f"rope.{name}"] for name in ("rope_type", "rope_theta", "factor") if f"rope.{name}" in found}
     table = tensors.get(EMBEDDING)
     config = LlamaConfig(
         **{**sizes, "vocab_size": table.shape[0]},
@@ -223,7 +224,8 @@ class GgufTensors(Tensors):
         if kind.name in plain:
             return plain[kind.name], 0
         block, size = gguf.GGML_QUANT_SIZES[kind]
-        return "", int(8 * size / block)
+        named = re.search(r"Q(\d)", kind.name)
+        return "", int(named[1]) if named else int(8 * size / block)
 
 
 def hugging_face_name(name: str) -> str:

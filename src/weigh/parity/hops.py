@@ -80,26 +80,31 @@ def hop(text: str) -> Hop:
     return Hop.model_validate({"kind": kind, **{name: value for name, _, value in pairs}})
 
 
-_ROUNDED = {"float16": (0.02, 0.01), "bfloat16": (0.1, 0.05)}
+_ROUNDED = {"float16": (0.01, 0.01), "bfloat16": (0.05, 0.05)}
 _BITS = ((8, (0.25, 0.25)), (5, (0.5, 0.5)), (0, (1.5, 1.0)))
 
+_ACTIVATIONS = 1.0
 
-def tolerance(one: Hop, dtype: str, bits: int) -> Tolerance:
+
+def tolerance(one: Hop, dtype: str, bits: int, activations: bool = False) -> Tolerance:
     """What a hop may change in outputs, by its kind and by what weights are kept in afterwards.
 
     Args:
         dtype: the narrowest float type among the weights afterwards.
         bits: the fewest bits a weight afterwards; 0 where none is quantized.
+        activations: whether what flows between weights is rounded too.
     """
     gap: float | None
     layer: float | None
+    bits = bits or (one.bits or 8 if one.kind == "quantize" else 0)
     if one.kind == "prune":
         gap, layer = None, None
     elif one.kind in ("quantize", "gguf", "export") and 0 < bits < 16:
         gap, layer = next(limits for least, limits in _BITS if bits >= least)
+        gap = max(gap, _ACTIVATIONS) if activations else gap
     elif dtype in _ROUNDED and one.kind not in ("copy",):
         gap, layer = _ROUNDED[dtype]
     else:
-        gap, layer = (1e-3, 1e-3) if one.kind != "copy" else (1e-5, 1e-5)
+        gap, layer = (1e-4, 1e-3) if one.kind != "copy" else (1e-5, 1e-5)
     greedy = one.kind in EXACT and not (dtype in _ROUNDED and one.kind != "copy") and not 0 < bits < 16
     return Tolerance(gap=gap if one.tolerance is None else one.tolerance, layer=layer, greedy=greedy)

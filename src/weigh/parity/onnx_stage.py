@@ -186,6 +186,14 @@ class OnnxTensors(Tensors):
         return {1: ("float32", 0), 10: ("float16", 0), 16: ("bfloat16", 0)}.get(kind, ("", self._bits))
 
 
+def rounds_activations(path: Path) -> bool:
+    """Whether values are quantized on their way through the graph, and not weights alone."""
+    graph = graph_of(path).graph
+    held = {one.name for one in graph.initializer}
+    dynamic = any(node.op_type == "DynamicQuantizeLinear" for node in graph.node)
+    return dynamic or any(node.op_type == "QuantizeLinear" and node.input[0] not in held for node in graph.node)
+
+
 def clipped(path: Path, ids: Tensor, mask: Tensor) -> list[tuple[str, float, float, float]]:
     """Activations that are quantized with frozen ranges: name, share of values outside the range, its ends.
 
