@@ -15,7 +15,7 @@ pytest.importorskip("sklearn", reason="pip install 'weigh[retrain]'")
 pytest.importorskip("onnx", reason="pip install 'weigh[compress]'")
 
 from benchmarks.compress import __main__ as command
-from benchmarks.compress import fronts, material, overhead, rivals, scores, tables
+from benchmarks.compress import duets, fronts, material, overhead, rivals, scores, tables
 from benchmarks.compress.fronts import Asked
 from benchmarks.compress.material import Material
 from benchmarks.compress.rivals import Draw, Outcome
@@ -185,6 +185,18 @@ def test_a_trial_and_the_bare_calls_do_the_same(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(overhead, "ROWS", 900)
     monkeypatch.setattr(overhead, "ROUNDS", 30)
     assert 0.8 < overhead._pairs(subject, tmp_path).estimate < 2.0
+
+
+def test_what_is_chosen_is_timed_against_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    subject = _material(tmp_path)
+    monkeypatch.setattr(material, "load", lambda task: subject)
+    monkeypatch.setattr(duets, "PEERS", ("inc",))
+    monkeypatch.setattr(duets, "ROUNDS", 120)
+    monkeypatch.setattr(duets, "by_weigh", lambda *asked: {"chosen": None})
+    monkeypatch.setattr(duets, "by_peer", lambda *asked: [{"chosen": subject.models["float32"]}])
+    found = duets.measured("dice")
+    assert list(found) == ["weigh", "inc"]
+    assert all(0.5 < one.estimate < 2 for one in found.values())
 
 
 def test_what_cannot_be_asked_is_refused_in_a_line(capsys: pytest.CaptureFixture[str]):

@@ -98,7 +98,21 @@ def _rivals(asked: argparse.Namespace) -> dict[str, Any]:
     rows: Mapping[str, Mapping[str, Any]] = made["rules"]
     columns = list(next(iter(rows.values())))
     table(("rule", *columns), [(name, *row.values()) for name, row in rows.items()])
-    return made
+    return made if asked.seconds else made | _duets(rivals.TASKS)
+
+
+def _duets(tasks: Sequence[str]) -> dict[str, Any]:
+    """The time of what each rule chose on one draw, against the model as it is."""
+    from benchmarks.compress import duets
+
+    found = {task: duets.measured(task) for task in tasks}
+    rows = [(task, rule, one.estimate, one.low, one.high) for task, of in found.items() for rule, one in of.items()]
+    table(("task", "rule", "latency ratio", "low", "high"), rows)
+    return {
+        "latency_ratio": {
+            task: {rule: round(one.estimate, 4) for rule, one in of.items()} for task, of in found.items()
+        }
+    }
 
 
 def _overhead(asked: argparse.Namespace) -> dict[str, Any]:

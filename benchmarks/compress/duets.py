@@ -1,0 +1,55 @@
+"""How quick what each rule chose is: its file and the baseline's, timed in turns, round by round."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.compress import material
+from benchmarks.compress.material import Material
+from benchmarks.compress.rivals import PEERS, Draw, by_peer, by_weigh, written
+from benchmarks.compress.runs import Net
+from benchmarks.compress.tables import _no_collection, _turn
+from weigh.scale.interval import Interval
+from weigh.scale.ratio import median_ratio
+
+FLOOR, SEED = 0.01, 0
+ROUNDS, FRESH = 900, 30
+"""Rounds; those after which every session is loaded anew."""
+
+
+def measured(task: str) -> dict[str, Interval]:
+    """By rule: the time of what it chose on one draw, as a ratio to the baseline's; 1 where it kept the baseline."""
+    subject = material.load(task)
+    with tempfile.TemporaryDirectory() as name:
+        files = dict(_chosen(subject, Draw(task, FLOOR, SEED), Path(name)))
+        base = subject.models["float32"]
+        times = _timed([partial(Net, path or base, subject) for path in (None, *files.values())], subject.x)
+    return {rule: median_ratio(times[:, place], times[:, 0], 0.05) for place, rule in enumerate(files, 1)}
+
+
+def _chosen(subject: Material, draw: Draw, folder: Path) -> Iterator[tuple[str, Path | None]]:
+    written(subject, draw, folder)
+    yield "weigh", by_weigh(subject, draw, folder)["chosen"]
+    for rule in PEERS:
+        yield rule, by_peer(rule, subject, [draw], folder)[0]["chosen"]
+
+
+def _timed(loads: Sequence[Callable[[], Net]], x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Milliseconds, shape (rounds, files)."""
+    random, times = np.random.default_rng(0), np.empty((ROUNDS, len(loads)))
+    nets: list[Any] = []
+    with _no_collection():
+        for place in range(ROUNDS):
+            if place % FRESH == 0:
+                nets = [load() for load in loads]
+            row = x[random.integers(len(x))][None]
+            for side in random.permutation(len(loads)).tolist():
+                times[place, side] = _turn(nets[side], row)
+    return times
