@@ -48,7 +48,8 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("option", "asked"), [("plain", 0), ("logits", 12), ("hidden:states=all,match=mse", 12), ("on_policy:lmbda=1", 12)]
+    ("option", "asked"),
+    [("plain", 0), ("logits", 12), ("hidden:states=all,match=mse", 12), ("on_policy:lmbda=1,warm=0.3", 12)],
 )
 def test_a_student_is_written_counted_and_the_same_again(
     option: str, asked: int, llama: Source, text: Calibration, tmp_path: Path

@@ -88,15 +88,22 @@ def distil(
     def loss(places: NDArray[np.intp], step: int) -> Any:
         where = torch.from_numpy(places)
         some = {name: values[where] for name, values in rows.items()}
-        theirs = None
-        if aim.soft or aim.hidden:
-            with torch.no_grad():
-                theirs = answer(teacher, some, aim)
-        return loss_of(answer(student, some, aim), theirs, some, aim, None if truth is None else truth[where])
+        return lesson(teacher, student, some, aim, None if truth is None else truth[where])
 
     with counting(teacher, asked):
         losses = train(student, loss, len(next(iter(given.values()))), plan, progress, checkpoint, asked)
     return Distilled(student, losses, asked)
+
+
+def lesson(teacher: Any, student: Any, some: Mapping[str, Any], aim: Aim, labels: Any = None) -> Any:
+    """The loss of a batch; the teacher is asked where `aim` wants something of it."""
+    import torch
+
+    theirs = None
+    if aim.soft or aim.hidden:
+        with torch.no_grad():
+            theirs = answer(teacher, some, aim)
+    return loss_of(answer(student, some, aim), theirs, some, aim, labels)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from weigh.choice import Needs, Unfit
 from weigh.compress.distill import Calibration, Distiller
 from weigh.compress.distill._settings import Batch, Layers, Mlp, Numbers, Rate, Seed, Share, Steps, Student
 from weigh.compress.distill._students import Class, checkpoint, gathered, paths, plan_of, written
-from weigh.model.distilling import Distilled, counting, need_same_words
+from weigh.model.distilling import Aim, Distilled, counting, lesson, need_same_words
 from weigh.model.source import Source
 from weigh.model.training import train
 
@@ -28,7 +28,8 @@ class OnPolicy(Distiller):
     Good where the student will write long texts: it learns what to do after its own mistakes, which the text of others
     never shows. Generalised Jensen-Shannon divergence between both distributions, of TRL.
 
-    Bad for time, since the student writes before each such step; and early on, while what it writes makes no sense.
+    Bad for time, since the student writes before each such step; and early on, while what it writes makes no sense: it
+    learns from the text first, as `logits` does (`warm`).
 
     Source: Agarwal et al., On-policy distillation of language models (arXiv 2306.13649); TRL's `GKDTrainer`, of which
     loss and sampling are taken, in the training loop that all students share.
@@ -36,9 +37,8 @@ class OnPolicy(Distiller):
 
     needs: ClassVar[Needs] = Needs(packages=(*Distiller.needs.packages, "trl>=1.16"), extra="compress")
 
-    lmbda: float = Field(
-        0.5, ge=0, le=1, description="share of steps on the student's own text; the others on the text"
-    )
+    warm: float = Field(0.5, ge=0, lt=1, description="share of steps, the first, that teach as the option logits does")
+    lmbda: float = Field(0.5, ge=0, le=1, description="share of the other steps that are on the student's own text")
     beta: float = Field(
         0.5, ge=0, le=1, description="0: KL(teacher || student), 1: KL(student || teacher), between: Jensen-Shannon"
     )
@@ -66,10 +66,12 @@ class OnPolicy(Distiller):
         import torch
 
         gkd, tokens, asked = trainer(), torch.from_numpy(calibration.tokens.copy()), {"rows": 0, "tokens": 0}
-        own = np.random.default_rng([self.seed, 1]).random(self.steps) < self.lmbda
+        own, warm = np.random.default_rng([self.seed, 1]).random(self.steps) < self.lmbda, round(self.warm * self.steps)
 
         def loss(places: NDArray[np.intp], step: int) -> Any:
             ids = tokens[torch.from_numpy(places)]
+            if step < warm:
+                return lesson(pupils.teacher, pupils.student, {"input_ids": ids}, Aim())
             mask, labels = torch.ones_like(ids), ids
             if own[step]:
                 ids, mask, labels = self._written(gkd, pupils.student, ids)
