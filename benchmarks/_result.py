@@ -13,7 +13,10 @@ from pathlib import Path
 from weigh.data.cache import replacing
 
 RESULTS = Path(__file__).parent / "results"
-_TOLD = ("weigh", "numpy", "scipy", "polars", "scikit-learn", "onnx", "onnxruntime")
+_TOLD = (
+    "weigh", "numpy", "scipy", "polars", "scikit-learn", "onnx", "onnxruntime", "torch", "transformers", "torchao",
+    "bitsandbytes", "openvino", "xllamacpp",
+)  # fmt: skip
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -32,7 +35,7 @@ def report(name: str, figures: Mapping[str, object]) -> None:
     versions = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"] in _TOLD}
     body = {
         "figures": dict(figures),
-        "commit": _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "-uno") else ""),
+        "commit": commit(),
         "python": platform.python_version(),
         "versions": dict(sorted(versions.items())),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -40,6 +43,11 @@ def report(name: str, figures: Mapping[str, object]) -> None:
     with replacing(RESULTS / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(body, indent=1) + "\n")
     print(json.dumps(dict(figures)), flush=True)
+
+
+def commit() -> str:
+    """The commit that is checked out; "+changes" says that tracked files were changed since."""
+    return _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "-uno") else "")
 
 
 def _git(*words: str) -> str:
