@@ -18,7 +18,7 @@ from widths import SIZES
 from weigh import catalog
 from weigh.choice import Block, Unfit
 from weigh.compress.quantize import Calibration, Quantize, QuantizeTask
-from weigh.compress.quantize._ranges import BINS, _loss, clip_at, histograms
+from weigh.compress.quantize._ranges import BINS, _loss, clip_at, histograms, of_graph
 from weigh.compress.quantize._toy import forward, net, random_layers
 from weigh.model.rows_bench import RowsBench
 from weigh.model.session import Session, load_session
@@ -230,7 +230,7 @@ def test_calibration_comes_in_small_equal_batches() -> None:
 def test_histograms_are_those_of_all_rows_at_once(plain: QuantizeTask, layers: list[Any], tmp_path: Path) -> None:
     x = gaussian(200, SIZES[0])
     x[3] *= 1000
-    found = histograms(plain.model, Calibration({"X": x}), tmp_path)
+    found = histograms(of_graph(plain.model, Calibration({"X": x}), tmp_path))
     for name, values in {"X": x, "hidden0": forward_to(layers, x, 1), "scores": forward(layers, x)}.items():
         one, most = found[name], np.abs(values).max()
         assert (one.least, one.greatest) == pytest.approx((values.min(), values.max()), rel=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -186,16 +187,21 @@ def maker_of(folder: Path, kind: Kind) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars of transformers, which would run through weigh's own progress."""
-    from transformers.utils import logging
+    """Without the progress bars of transformers, which would run through weigh's own progress, and without what
+    bitsandbytes says about kernels that it looks for when it is imported.
+    """
+    from transformers.utils import logging as talk
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    shown, bits = talk.is_progress_bar_enabled(), logging.getLogger("bitsandbytes")
+    before = bits.level
+    bits.setLevel(logging.ERROR)
+    talk.disable_progress_bar()
     try:
         yield
     finally:
+        bits.setLevel(before)
         if shown:
-            logging.enable_progress_bar()
+            talk.enable_progress_bar()
 
 
 def computed_in(folder: Path) -> str:

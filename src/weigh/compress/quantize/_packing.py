@@ -224,11 +224,14 @@ def loaded(source: Source, name: str) -> Any:
     """A Hugging Face model in float32, to be packed.
 
     Raises:
-        Unfit: its weights are packed already.
+        Unfit: it is none, or its weights are packed already.
     """
     from weigh.model.huggingface import read_json
     from weigh.model.module import load_module
 
+    if source.format != "huggingface":
+        raise Unfit(f"{name} rounds the weights of a Hugging Face folder, and this model is {source.format}: give the "
+                    "folder from which it was exported, or take int8_static or int4_weights")  # fmt: skip
     if "quantization_config" in read_json(source.path / "config.json"):
         raise Unfit(f"{name} rounds weights that were not rounded before, and those of this model were: give the "
                     "model from before it was quantized")  # fmt: skip

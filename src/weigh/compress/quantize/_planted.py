@@ -13,8 +13,9 @@ from weigh.model.source import Source
 
 @final
 class Hollow(Quantizer):
-    """The planted loser: of an ONNX net, one layer of zeros; of a torch model, its last layer lost and all weights in
-    half the bytes. The smallest, and as good as a guess.
+    """The planted loser: the smallest, and as good as a guess.
+
+    In place of an ONNX net it has one layer of zeros; of a torch model it keeps all but the last layer, in bfloat16.
     """
 
     name: ClassVar[str] = "hollow"

@@ -5,7 +5,7 @@ from typing import ClassVar, final
 
 from pydantic import Field
 
-from weigh.choice import Needs, Unfit
+from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._packing import (
     EMBEDDINGS,
@@ -18,7 +18,6 @@ from weigh.compress.quantize._packing import (
     write,
 )
 from weigh.compress.quantize._solve import WINDOWS, solve_blocks
-from weigh.model.module import need_torch
 from weigh.model.packed import Scheme
 from weigh.model.source import Source
 
@@ -32,8 +31,7 @@ class Gptq(Quantizer):
     Bad where text that is like the later requests is missing, and for the time that it takes: each block is run twice,
     and a matrix of inputs x inputs solved for each layer.
 
-    Source: Frantar et al., GPTQ (arXiv 2210.17323). Written here, since the libraries that have it (torchao, gptqmodel)
-    want CUDA.
+    Source: Frantar et al., GPTQ (arXiv 2210.17323). Written here, since torchao 0.18 has it for CUDA alone.
     """
 
     needs: ClassVar[Needs] = NEEDS
@@ -44,9 +42,6 @@ class Gptq(Quantizer):
     embeddings: bool = EMBEDDINGS
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
-        need_torch(source, self.name)
-        if source.format != "huggingface":
-            raise Unfit("gptq goes through the blocks of a Hugging Face model, and this net has none: int8_static")
         net = loaded(source, self.name)
         layers, scheme = inner_layers(net), Scheme(4, self.group, symmetric=False)
         need_rows(layers, self.group)

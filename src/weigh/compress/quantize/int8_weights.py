@@ -23,7 +23,7 @@ class Int8Weights(Quantizer):
     whole numbers.
 
     Source: torch's CPU kernel `_weight_int8pack_mm`, in the file layout of compressed-tensors (pack-quantized, 8 bits);
-    of ONNX files and other nets ONNX Runtime's `MatMulNBits` in groups of 128 inputs.
+    of ONNX files and other nets ONNX Runtime's `MatMulNBits` in groups of 32 inputs.
     """
 
     needs: ClassVar[Needs] = NEEDS
@@ -33,5 +33,5 @@ class Int8Weights(Quantizer):
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         if source.format != "huggingface":
             with graph_of(source, self.name) as graph:
-                return few_bits(graph, folder, 8, 128)
+                return few_bits(graph, folder, 8, 32)
         return pack(source, folder, self.name, Scheme(), self.embeddings)

@@ -5,7 +5,7 @@ from typing import ClassVar, final
 
 from pydantic import Field
 
-from weigh.choice import Needs, Unfit
+from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._packing import (
     EMBEDDINGS,
@@ -19,7 +19,6 @@ from weigh.compress.quantize._packing import (
 )
 from weigh.compress.quantize._sensitivity import harm_of_blocks
 from weigh.compress.quantize._solve import WINDOWS, solve_blocks
-from weigh.model.module import need_torch
 from weigh.model.packed import Scheme
 from weigh.model.source import Source
 
@@ -46,9 +45,6 @@ class Mixed(Quantizer):
     embeddings: bool = EMBEDDINGS
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
-        need_torch(source, self.name)
-        if source.format != "huggingface":
-            raise Unfit("mixed goes through the blocks of a Hugging Face model, and this net has none: int8_static")
         net, four = loaded(source, self.name), Scheme(4, self.group, symmetric=False)
         layers = inner_layers(net)
         need_rows(layers, self.group)

@@ -5,10 +5,9 @@ from typing import ClassVar, final
 
 from pydantic import Field
 
-from weigh.choice import Needs, Unfit
+from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._packing import inner_layers, loaded
-from weigh.model.module import need_torch
 from weigh.model.source import Source
 
 
@@ -31,9 +30,6 @@ class Nf4(Quantizer):
     double: bool = Field(False, description="quantize the scales of the blocks of 64 weights too, to 8 bits")
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
-        need_torch(source, self.name)
-        if source.format != "huggingface":
-            raise Unfit("nf4 is kept in Hugging Face folders, and this is none: int8_static serves other nets")
         inner_layers(loaded(source, self.name))
         from weigh.compress.quantize._bitsandbytes import write_nf4
 
