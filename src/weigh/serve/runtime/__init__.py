@@ -40,6 +40,7 @@ class RuntimeTask(ModelTask):
         (1, 4, 16), min_length=1, description="rows of a run in the report's curves; throughput is at the greatest"
     )
     parity_rows: int = Field(16, ge=1, description="rows on which an option must give eager's answers before it races")
+    starts: int = Field(1, ge=1, description="fresh processes that are started; the median of their times counts")
     tolerance: float | None = Field(
         None,
         gt=0,
@@ -164,7 +165,7 @@ STARTUP = _exact(
     "startup",
     "s",
     "from the start of a fresh process to its first answer, compiling included where the runtime compiles as it "
-    "starts (with empty caches), and left out where it was done before; measured once",
+    "starts (with empty caches), and left out where it was done before; the median of `starts` processes",
 )
 MEMORY = _exact(
     "memory",

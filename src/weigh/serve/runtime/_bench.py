@@ -65,6 +65,7 @@ class RuntimeBench(Bench):
         self.source = shaped(source, self.rows)
         tokens = self.rows.feeds["input_ids"].shape[1] if self.source.kind != "classifier" else 0
         self.setting = Setting(task.threads, self._sizes(), tokens)
+        self._first = replace(self.setting, rows=(task.batch,))
         self.calibration = Calibration(self.rows.take(_places(self.source.batch or EXAMPLES)), self.source.batch)
         self.eager = Eager().open(self.source.path, self.source, self.setting)
         self.allowed = task.allowed(self.source.kind)
@@ -88,7 +89,8 @@ class RuntimeBench(Bench):
 
     def prepare(self, option: Runtime) -> Subject:
         made = artefact(option, self.source, self.calibration)
-        seconds, megabytes = started(option, made, self.source, self.setting, self.feed(self.task.batch, 0))
+        first = self.feed(self.task.batch, 0)
+        seconds, megabytes = started(option, made, self.source, self._first, first, self.task.starts)
         served = self._open(option, made)
         exact = {
             "parity": self._parity(served, option.spec), "startup": seconds, "memory": megabytes,

@@ -27,7 +27,7 @@ def exhibits(bench: RuntimeBench, subjects: Mapping[str, Subject]) -> list[Exhib
     times = _times(bench, subjects)
     rounds = min(len(taken) for by_size in times.values() for taken in by_size.values())
     note = (
-        f"{bench.task.threads} thread(s), warm, options taking turns, {rounds} rounds or more a size; intervals of "
+        f"{bench.task.threads} thread(s), warm, options taking turns, at least {rounds} rounds a size; intervals of "
         "95 %, by order statistics."
     )
     return [

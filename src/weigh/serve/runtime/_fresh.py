@@ -9,6 +9,7 @@ import inspect
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -32,31 +33,40 @@ INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def started(
-    option: Runtime, made: Artefact, source: Source, setting: Setting, feed: Mapping[str, NDArray[Any]]
+    option: Runtime, made: Artefact, source: Source, setting: Setting, feed: Mapping[str, NDArray[Any]], starts: int = 1
 ) -> tuple[float, float]:
-    """Seconds from the start of a process to its first answer, and its peak memory in MB; measured once, then kept.
+    """Seconds from the start of a process to its first answer, and its peak memory in MB; measured, then kept.
+
+    Args:
+        starts: processes, one after another, of which the medians count.
 
     Raises:
         Unfit: the option refuses, in that process, to serve.
         RuntimeError: the process failed; the text is the last line that it wrote.
     """
     shapes = {name: [str(values.dtype), list(values.shape)] for name, values in feed.items()}
-    more = [dataclasses.asdict(setting), shapes, architecture_code(source)]
+    more = [dataclasses.asdict(setting), shapes, architecture_code(source), starts]
     kept = cache_folder() / "started" / f"{_key(option, made, more)}.json"
     if kept.is_file():
         found = json.loads(kept.read_text())
         return float(found["seconds"]), float(found["megabytes"])
-    place = _kernels_of(option, made)
-    shutil.rmtree(place, ignore_errors=True)
     asked = {
         "option": described(option), "path": str(made.path.absolute()), "source": _plain(source),
         "setting": dataclasses.asdict(setting),
         "feed": {name: (str(values.dtype), values.tolist()) for name, values in feed.items()},
     }  # fmt: skip
-    seconds, megabytes = _run(asked, {INDUCTOR: str(place)})
+    seconds, megabytes = (
+        statistics.median(one) for one in zip(*(_cold(asked, _kernels_of(option, made)) for _ in range(starts)))
+    )
     with replacing(kept) as temporary:
         temporary.write_text(json.dumps({"seconds": seconds, "megabytes": megabytes}))
     return seconds, megabytes
+
+
+def _cold(asked: dict[str, Any], place: Path) -> tuple[float, float]:
+    """One start, with no kernels that were compiled before."""
+    shutil.rmtree(place, ignore_errors=True)
+    return _run(asked, {INDUCTOR: str(place)})
 
 
 def _run(asked: dict[str, Any], environment: dict[str, str]) -> tuple[float, float]:
