@@ -160,3 +160,22 @@ def test_a_report_sets_the_chain_beside_its_steps(tmp_path: Path, monkeypatch: p
     assert table.rows[0][4] == 0.0, "zeros save nothing, together or alone"
     assert f"{chains[1].spec} is left out: a distill step teaches" in table.note
     assert interactions(bench, {"none": subjects["none"]}) == []
+
+
+def test_graphs_and_rows_are_combined_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ONNX net: pruned by magnitude, then int8; sizes multiply, and right answers are counted on the same rows."""
+    from weigh.compress.quantize._toy import write_toy
+    from weigh.model import rows_bench
+
+    monkeypatch.setattr(rows_bench, "peak_mb", lambda *_: 1.0)
+    monkeypatch.setattr("weigh.compress.combine._interaction.ROUNDS", 3)
+    bench = CHOICE.open(write_toy(tmp_path), 0)
+    both = Chain(steps="prune/magnitude:share=0.2+quantize/int8_dynamic")
+    subjects = {option.spec: bench.prepare(option) for option in (catalog.find(CHOICE, "none"), both)}
+    table = bench.exhibits(subjects)[-1]
+    size, time, lost = table.rows
+    assert size[2] == size[3] < 0.0 and size[4] == 0.0
+    assert (time[1], lost[1]) == ("log time", "right answers lost")
+    assert -0.1 < lost[2] < 0.4 and lost[5] <= lost[4] <= lost[6]
+    with pytest.raises(Unfit, match="prune/wanda: wanda changes torch modules"):
+        bench.prepare(Chain(steps="prune/wanda+quantize/int8_dynamic"))
