@@ -39,7 +39,7 @@ def model_card(chosen: Chosen, now: Path, to: Path, certificate: Certificate | N
     environment.filters |= {"words": words, "code": code, "cell": cell}
     one = made.standing(chosen.name)
     measured = {lock.measure(name): value for name, value in one.measured.items()}
-    snippet, packages = forms.loading(now, to, chosen.result.kind)
+    snippet, packages = forms.loading(now, to, chosen.result.kind, chosen.result.architecture)
     return environment.get_template("model_card.md.j2").render(
         lock=lock,
         made=made,

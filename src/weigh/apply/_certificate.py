@@ -50,7 +50,15 @@ def certified(chosen: Chosen, file: Path, form: str, to: Path) -> Certificate:
         architecture=result.architecture,
     )
     hop = Hop(kind="gguf" if form == "gguf" else "export")
-    found = certify(before, Stated(file, kind), hop, Reader(asked))
+    try:
+        after = Stated(file, kind)
+    except UsageError as error:
+        why = str(error).partition(file.name)[2].split(";")[0].strip()
+        raise UsageError(
+            f"what {chosen.name} made has no {form} form that runs (it {why[:160]}); leave --as out to take it as it "
+            "was measured"
+        ) from None
+    found = certify(before, after, hop, Reader(asked))
     if not found.ok:
         first = found.findings[0]
         raise UsageError(

@@ -193,13 +193,14 @@ def _operator(error: BaseException) -> str:
     return reason(error)
 
 
-def loading(now: Path, to: Path, kind: str) -> tuple[str, tuple[str, ...]]:
+def loading(now: Path, to: Path, kind: str, architecture: str = "") -> tuple[str, tuple[str, ...]]:
     """Code that loads a model as it was written (a command, of a GGUF file), and the packages that it takes.
 
     Args:
         now: the folder, or the file, as it lies now.
         to: where it will lie, by which the code names it.
         kind: language, encoder or classifier.
+        architecture: of weights alone, what builds their net.
     """
     where = to.as_posix()
     if now.suffix == ".onnx":
@@ -210,7 +211,12 @@ def loading(now: Path, to: Path, kind: str) -> tuple[str, tuple[str, ...]]:
     if now.suffix == ".pt2":
         return f'import torch\n\nnet = torch.export.load("{where}").module()', ("torch",)
     if now.suffix == ".safetensors":
-        return f'from safetensors.torch import load_file\n\nweights = load_file("{where}")', ("safetensors", "torch")
+        file, _, build = architecture.rpartition(":")
+        code = (
+            f"from safetensors.torch import load_file\n\nfrom {Path(file).stem} import {build}  # {file}\n\n"
+            f'net = {build}()\nnet.load_state_dict(load_file("{where}"))\nnet.eval()'
+        )
+        return code, ("safetensors", "torch")
     return _transformers(now, where, kind)
 
 

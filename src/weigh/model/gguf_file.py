@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
 from weigh.choice import UsageError
 from weigh.data.cache import cache_folder
-from weigh.model.huggingface import quiet
+from weigh.model.huggingface import quiet, read_json
 from weigh.model.source import Port, Source, reason
 
 
@@ -47,19 +50,36 @@ def as_folder(path: Path) -> Path:
     Raises:
         UsageError: it holds no Llama, or what transformers cannot read.
     """
-    from weigh.data import _gguf
     from weigh.data._folder import whole_folder
 
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     try:
-        with quiet():
-            return whole_folder(cache_folder() / "models" / f"gguf-{digest[:32]}", lambda to: _gguf.convert(path, to))
+        return whole_folder(cache_folder() / "models" / f"gguf-{digest[:32]}", lambda to: _written(path, to))
     except (ValueError, KeyError, RuntimeError) as error:
         raise UsageError(
             f"model={path} cannot be read back into torch ({reason(error)}): give the Hugging Face folder that it was "
             "made of; as it is, it serves in serve/runtime"
         ) from None
+
+
+def _written(path: Path, folder: Path) -> None:
+    from weigh.data import _gguf
+
+    with quiet(), redirect_stderr(io.StringIO()):  # a bar of progress that transformers cannot be told to leave out
+        _gguf.convert(path, folder)
+    _drop_strangers(folder)
+
+
+def _drop_strangers(folder: Path) -> None:
+    """Leave out tokens beyond the model's: transformers adds an <|endoftext|> of its own to every GPT-2 tokenizer."""
+    size = read_json(folder / "config.json")["vocab_size"]
+    file = folder / "tokenizer.json"
+    told = read_json(file) if file.is_file() else {}
+    added = told.get("added_tokens") or []
+    if any(one["id"] >= size for one in added):
+        kept = [one for one in added if one["id"] < size]
+        file.write_text(json.dumps(told | {"added_tokens": kept}, ensure_ascii=False), encoding="utf-8")
 
 
 def load(path: Path, dtype: str = "float32") -> Any:

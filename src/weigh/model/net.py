@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -119,15 +122,26 @@ def save(module: Any, source: Source, target: Path) -> Path:
     example = example_rows(module, source)
     rows = torch.export.Dim("rows", min=1)
     try:
-        program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: rows},))
+        ready = module if isinstance(module, torch.fx.GraphModule) else module.eval()  # an archive's is in eval mode
+        with _quiet():
+            program = torch.export.export(ready, (example,), dynamic_shapes=({0: rows},))
     except Exception as error:  # torch.export raises errors of many kinds
         raise Unfit(f"torch.export cannot trace the net: {type(error).__name__}: {reason(error)}") from None
-    torch.export.save(program, target)
+    with _quiet():
+        torch.export.save(program, target)
     return target
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without a warning of torch.export about its own code."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*isinstance\(treespec", FutureWarning)
+        yield
+
+
 def example_rows(module: Any, source: Source) -> Any:
-    """Two rows of zeros in the shape that the net takes.
+    """Two rows of zeros in the shape that the net takes, in the numbers of its weights.
 
     Raises:
         UsageError: nothing says what shape that is.
@@ -137,14 +151,16 @@ def example_rows(module: Any, source: Source) -> Any:
     inner = [size for size in source.inputs[0].shape[1:] if size is not None] if source.inputs else []
     if not inner:
         raise UsageError(f"nothing says what shape a row of {source.path} has; judge it on rows first")
-    return torch.zeros(LEAST, *inner)
+    numbers = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    return torch.zeros(LEAST, *inner, dtype=numbers)
 
 
 def _program(path: Path) -> Any:
     import torch
 
     try:
-        return torch.export.load(path)
+        with _quiet():
+            return torch.export.load(path)
     except Exception as error:  # a damaged archive raises errors of many kinds
         raise UsageError(f"model={path} cannot be loaded by torch.export: {reason(error)}; save it again") from None
 
