@@ -35,6 +35,8 @@ from benchmarks._ask import at_least, told
 from benchmarks._result import report, table
 
 PARTS = ("fronts", "rivals", "overhead")
+SLOW = ("fashion", "digits")
+"""Nets of pictures, on which each draw takes minutes of all rules together."""
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -44,7 +46,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     known.add_argument("--part", action="append", choices=PARTS, help="this part; again for more; all by default")
     known.add_argument("--resamples", type=at_least(1), default=500, help="resamples of each table")
-    known.add_argument("--draws", type=at_least(1), default=40, help="draws of the rows, for each task and floor")
+    known.add_argument("--draws", type=at_least(1), default=40, help="draws of the rows, for each floor")
+    known.add_argument("--slow-draws", type=at_least(1), default=12, help=f"the same for {', '.join(SLOW)}")
     known.add_argument("--seconds", type=at_least(1), help="stop after about so many seconds, and write nothing")
     known.add_argument("--jobs", type=at_least(1), default=2, help="processes that play")
     known.add_argument("--again", action="store_true", help="forget what was played before")
@@ -93,7 +96,9 @@ def _fronts(asked: argparse.Namespace) -> dict[str, Any]:
 def _rivals(asked: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.compress import rivals, scores
 
-    outcomes = rivals.collect(asked.draws, asked.jobs, end=time.monotonic() + (asked.seconds or float("inf")))
+    end, outcomes = time.monotonic() + (asked.seconds or float("inf")), []
+    for task in rivals.TASKS:
+        outcomes += rivals.collect(asked.slow_draws if task in SLOW else asked.draws, asked.jobs, [task], end)
     made = scores.figures(outcomes)
     rows: Mapping[str, Mapping[str, Any]] = made["rules"]
     columns = list(next(iter(rows.values())))
