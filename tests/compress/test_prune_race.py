@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from weigh import catalog, decide
+from weigh.choice import Block
 from weigh.data import manual, smollm2
 from weigh.engine.inline import InlineEngine
 from weigh.model import language, text_bench
@@ -55,6 +56,18 @@ def test_what_is_cut_off_is_smaller_and_any_damage_is_refused(toy: Any) -> None:
         assert standing.outcome == "violates"
         for name in ("size", "parameters"):
             assert standing.measured[name].estimate < 0.9 * decision.standing("none").measured[name].estimate
+
+
+def test_a_report_shows_that_zeros_bring_no_speed(toy: Any, tmp_path: Path) -> None:
+    bench = CHOICE.open(CHOICE.toy(tmp_path), 0)
+    subjects = {spec: bench.prepare(catalog.find(CHOICE, spec)) for spec in ("none", "magnitude")}
+    for index in range(40):
+        for subject in subjects.values():
+            bench.trial(subject, Block(index=index, seed=index))
+    pace = next(one for one in bench.exhibits(subjects) if one.title == "Pace")
+    (_, *ours), (name, ratio, low, high, rounds) = pace.rows  # type: ignore[union-attr]
+    assert ours[:3] == [1.0, 1.0, 1.0] and (name, rounds) == ("magnitude", 40)
+    assert low is not None and low <= ratio <= high and high > 0.95 and low < 1.05
 
 
 @pytest.mark.slow

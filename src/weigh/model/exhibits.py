@@ -89,16 +89,43 @@ def _files(subjects: Mapping[str, Subject] | Mapping[str, Written]) -> Table:
     )
 
 
-def _ratio(subject: Subject, base: Subject) -> tuple[tuple[float, float | None, float | None], int]:
+def _paces(subjects: Mapping[str, Written]) -> list[Table]:
+    """Times of a token beside those of the model as it is, over the rounds that timed both; none without that."""
+    base = subjects.get("none")
+    both = {name: [at for at in made.times if base and at in base.times] for name, made in subjects.items()}
+    if base is None or not any(both.values()):
+        return []
+    rows = []
+    for name, made in subjects.items():
+        ends: tuple[float | None, ...] = (1.0, 1.0, 1.0) if made is base else (None, None, None)
+        if made is not base and both[name]:
+            mine, theirs = ([statistics.median(one.times[at].steps) for at in both[name]] for one in (made, base))
+            ends = _median_ratio(mine, theirs)
+        rows.append((name, *(None if end is None else round(end, 3) for end in ends), len(both[name])))
+    return [
+        Table(
+            title="Pace",
+            columns=("option", "time of a token / none", "low", "high", "rounds"),
+            rows=tuple(rows),
+            note="Median ratio over the rounds that timed both, with a 95 % interval each: 1 within it is no gain.",
+        )
+    ]
+
+
+def _median_ratio(mine: list[float], theirs: list[float]) -> tuple[float, float | None, float | None]:
     from weigh.scale.ratio import median_ratio
 
+    now = median_ratio(mine, theirs, alpha=0.05)
+    low, high = (end if math.isfinite(end) and end > 0 else None for end in (now.low, now.high))
+    return now.estimate, low, high
+
+
+def _ratio(subject: Subject, base: Subject) -> tuple[tuple[float, float | None, float | None], int]:
     both = _shared(subject, base)
     if subject is base:
         return (1.0, 1.0, 1.0), len(both)
     mine, theirs = ([statistics.median(one.times[index]) for index in both] for one in (subject, base))
-    now = median_ratio(mine, theirs, alpha=0.05)
-    ends = [end if math.isfinite(end) and end > 0 else None for end in (now.low, now.high)]
-    return (now.estimate, ends[0], ends[1]), len(both)
+    return _median_ratio(mine, theirs), len(both)
 
 
 def _curves(subjects: Mapping[str, Subject]) -> Curves:
@@ -129,5 +156,5 @@ def written(bench: TextBench, subjects: Mapping[str, Written]) -> list[Exhibit]:
     table = Table(title="Artefacts", columns=("option", *(name.replace("_", " ") for name in names)), rows=rows)
     timed = {name: [step for one in made.times.values() for step in one.steps] for name, made in subjects.items()}
     timed = {name: steps for name, steps in timed.items() if steps}
-    shown: list[Exhibit] = [_spread(timed)] if timed else []
+    shown: list[Exhibit] = [*_paces(subjects), _spread(timed)] if timed else []
     return [table, *shown, _files(subjects)] if names else shown
