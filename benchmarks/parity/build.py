@@ -167,7 +167,7 @@ def onnx(before: Path, folder: Path, change: Callable[[Any], None] | None = None
     example = torch.ones(2, 8, dtype=torch.int64)
     shape = {0: torch.export.Dim("rows", min=1, max=512), 1: torch.export.Dim("tokens", min=1, max=2048)}
     program = torch.onnx.export(
-        _Logits(module), (example, example.clone()), dynamo=True, input_names=["input_ids", "attention_mask"],
+        _Logits(module).eval(), (example, example.clone()), dynamo=True, input_names=["input_ids", "attention_mask"],
         output_names=["logits"], dynamic_shapes=(shape, shape), verbose=False,
     )  # fmt: skip
     program.save(folder / "model.onnx", external_data=True)

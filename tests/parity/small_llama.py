@@ -46,7 +46,11 @@ def tiny(folder: Path, seed: int = 0, **values: Any) -> Path:
         "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2, "tie_word_embeddings": True, "initializer_range": 0.15,
         "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}, **values,
     }  # fmt: skip
-    LlamaForCausalLM(LlamaConfig(**told)).save_pretrained(folder)
+    module = LlamaForCausalLM(LlamaConfig(**told))
+    for name, value in module.named_parameters():
+        if "norm" in name:
+            torch.nn.init.normal_(value, 1.0, 0.1)
+    module.save_pretrained(folder)
     tok.save_pretrained(folder)
     return folder
 

@@ -22,8 +22,9 @@ def logprobs(answer: Answer, probe: Probe) -> Tensor:
 
     parts = []
     for start in range(0, len(probe.ids), _ROWS):
-        logits = answer(probe.ids[start : start + _ROWS], probe.mask[start : start + _ROWS])
-        for row, end in enumerate(probe.ends[start : start + _ROWS]):
+        ids, mask, ends = probe.part(start, start + _ROWS)
+        logits = answer(ids, mask)
+        for row, end in enumerate(ends):
             parts.append(torch.log_softmax(logits[row, : end - 1], -1))
     return torch.cat(parts)
 

@@ -50,6 +50,7 @@ class Reader:
 
     asked: Asked
     probe: tokens.Probe | None = None
+    tokenizer: Any = None
     feeds: dict[str, Any] | None = None
     answers: dict[Any, Tensor] = field(default_factory=dict)
 
@@ -72,7 +73,7 @@ class Reader:
     def _probe(self, stage: Stage, module: Any, answer: Any) -> tokens.Probe:
         import torch
 
-        tok = stage.tokenizer
+        self.tokenizer = tok = stage.tokenizer
         size = answer(torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.int64)).shape[-1]
         chosen = tokens.prompts(tok, size, self.asked.prompts, self.asked.seed, self.asked.text)
         cached = module if stage.format in ("huggingface", "gguf") else None
@@ -177,7 +178,7 @@ def _clipped(after: Stage, reader: Reader) -> list[Finding]:
         return []
     from weigh.parity.onnx_stage import clipped
 
-    found = clipped(after.path, reader.probe.ids[:4], reader.probe.mask[:4])
+    found = clipped(after.path, *reader.probe.part(0, 4)[:2])
     bad = [one for one in found if one[1] > MOST_CLIPPED]
     if not bad:
         return []
@@ -239,7 +240,7 @@ def _behaviour(
             )
         found = rows.compared(one, other)
     else:
-        found = behave.compared(one, other, reader.probe, before.tokenizer)
+        found = behave.compared(one, other, reader.probe, reader.tokenizer)
     return found, _judged(found, limits)
 
 

@@ -44,9 +44,13 @@ def digest(value: Any) -> str:
     return content_digest(value).removeprefix("sha256:")[:16]
 
 
-def of_folder(folder: Path) -> Facts:
-    """Facts of a Hugging Face folder, as transformers reads it; no code of the model is run."""
-    return {**of_config(folder), **of_tokenizer(tokenizer(folder))}
+def of_folder(folder: Path, tok: Any = None) -> Facts:
+    """Facts of a Hugging Face folder, as transformers reads it; no code of the model is run.
+
+    Args:
+        tok: its tokenizer, where that is loaded already.
+    """
+    return {**of_config(folder), **of_tokenizer(tok or tokenizer(folder))}
 
 
 def has_tokenizer(folder: Path) -> bool:

@@ -32,7 +32,7 @@ def compared(before: Any, after: Any, probe: Probe, tolerance: float) -> Layers 
     ours, theirs = blocks(before), blocks(after)
     if not ours or len(ours) != len(theirs):
         return None
-    ids, mask = probe.ids[:_SEQUENCES], probe.mask[:_SEQUENCES]
+    ids, mask, _ = probe.part(0, _SEQUENCES)
     given, gave = _recorded(before, ours, ids, mask)
     if any(one.shape != other.shape for one, other in zip(given, gave, strict=True)):
         return None
@@ -44,7 +44,7 @@ def compared(before: Any, after: Any, probe: Probe, tolerance: float) -> Layers 
 
 def states(of: Any, probe: Probe) -> list[Tensor] | None:
     """What each layer of a module, or of an ONNX file, puts out; None where it shows no layers."""
-    ids, mask = probe.ids[:_SEQUENCES], probe.mask[:_SEQUENCES]
+    ids, mask, _ = probe.part(0, _SEQUENCES)
     if isinstance(of, Path):
         from weigh.parity.onnx_stage import hidden
 
@@ -59,7 +59,7 @@ def in_a_row(before: list[Tensor], after: list[Tensor], probe: Probe, tolerance:
     if len(before) != len(after) or shapes[0] != shapes[1]:
         return None
     starts = [before[0] * 0, *before[:-1]]
-    return _judged(starts, before, after, probe.mask[:_SEQUENCES], tolerance)
+    return _judged(starts, before, after, probe.part(0, _SEQUENCES)[1], tolerance)
 
 
 def _judged(given: list[Tensor], gave: list[Tensor], made: list[Tensor], mask: Tensor, tolerance: float) -> Layers:

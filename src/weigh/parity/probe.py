@@ -71,6 +71,11 @@ class Probe:
     starts: tuple[int, ...]
     ends: tuple[int, ...]
 
+    def part(self, start: int, stop: int) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+        """Some sequences, no wider than they need: ids, mask and ends."""
+        ends = self.ends[start:stop]
+        return self.ids[start:stop, : max(ends)], self.mask[start:stop, : max(ends)], ends
+
     def places(self) -> tuple[Tensor, Tensor]:
         """Sequence and position of every token that is followed by another."""
         import torch

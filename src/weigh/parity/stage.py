@@ -63,9 +63,9 @@ class Stage:
 
             found = gguf_stage.facts(self._gguf[1])
         elif self.format == "huggingface":
-            found = told.of_folder(self.path)
+            found = told.of_folder(self.path, self.tokenizer)
         elif (self.beside / "config.json").is_file() and self.language_file:
-            found = told.of_folder(self.beside)
+            found = told.of_folder(self.beside, self.tokenizer)
         else:
             return {}
         return found | self._tied(found)

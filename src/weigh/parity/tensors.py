@@ -19,6 +19,11 @@ class Tensors(ABC):
     complete: ClassVar[bool] = True
     """Whether a tensor that is not among the names is not in the model."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether the head is the embedding and not kept itself."""
+        return False
+
     @abstractmethod
     def names(self) -> Sequence[str]:
         """Every name that can be read."""
@@ -44,6 +49,10 @@ class Files(Tensors):
             opened = safe_open(path, framework="pt")
             self._where |= dict.fromkeys(opened.keys(), opened)
         self._alias = {HEAD: EMBEDDING} if EMBEDDING in self._where and HEAD not in self._where else {}
+
+    @property
+    def shared(self) -> bool:
+        return bool(self._alias)
 
     @property
     def shared_head(self) -> bool | None:

@@ -10,7 +10,7 @@ from weigh.parity.adapter import Update
 from weigh.parity.certificate import Finding, Weights
 from weigh.parity.hops import Hop
 from weigh.parity.suspects import suspect
-from weigh.parity.tensors import Tensors
+from weigh.parity.tensors import HEAD, Tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +40,8 @@ class Comparison:
         """Compare every tensor that both stages have."""
         there = set(self.after.names())
         shared = [name for name in self.before.names() if name in there]
+        if self.before.shared and self.after.shared:
+            shared.remove(HEAD)
         for name in shared:
             self._tensor(name)
         unseen = [name for name in self.before.names() if name not in there]
