@@ -39,7 +39,7 @@ class Depth(Pruner):
         "cosine", description="which: those whose output is the most like their input, in one pass; or one after "
         "another the one without which the calibration text is foretold best, in a pass a block each time"
     )  # fmt: skip
-    windows: int = Field(16, ge=1, description="by=loss: calibration windows to look at")
+    windows: int = Field(8, ge=1, description="by=loss: calibration windows to look at")
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         net = opened(source, self.name)
