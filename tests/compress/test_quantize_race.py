@@ -45,9 +45,7 @@ def test_a_worker_process_races_all_options_of_the_toy(choice: Quantize, tmp_pat
 
     task = choice.toy(tmp_path).model_copy(update={"rounds": 30})
     decision = race(task, tmp_path, objective="size", require=["accuracy >= baseline - 0.02"], engine=LocalEngine())
-    failed = {standing.option: standing.reason for standing in decision.standings if standing.outcome == "failed"}
-    assert set(failed) == {"bfloat16", "gptq", "mixed", "nf4"}  # which change torch models, and this is none
-    assert all(why.startswith("unfit: ") for why in failed.values())
+    assert {standing.outcome for standing in decision.standings}.isdisjoint({"failed"})
     size = {standing.option: standing.measured["size"].estimate for standing in decision.standings}
     assert size["float16"] < size["none"]
     assert decision.chosen in ("float16", "none")

@@ -95,6 +95,7 @@ def test_a_packed_layer_computes_what_its_weights_say(either: Any, written: Call
 
 
 def test_whole_numbers_are_those_of_torchao() -> None:
+    pytest.importorskip("torchao", reason="torchao, the peer that is compared with, is not installed")
     from torchao.quantization import PerRow
     from torchao.quantization.quantize_.workflows.int8.int8_tensor import Int8Tensor
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,6 @@ from weigh.model.onnx_file import operators
 if TYPE_CHECKING:
     import onnx
 
-KERNEL = "MatMulNBits"
-
 
 def few_bits(model: Path, folder: Path, bits: int, group: int) -> Path:
     """Write a graph whose MatMul and Gemm with constant weights keep these in fewer bits, a scale a group of inputs.
@@ -27,18 +26,53 @@ def few_bits(model: Path, folder: Path, bits: int, group: int) -> Path:
     import onnx
 
     graph = products(onnx.load(model))
+    need_products(graph, bits)
+    onnx.save(in_bits(graph, bits, group), folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def in_bits(graph: onnx.ModelProto, bits: int, group: int, names: Collection[str] | None = None) -> onnx.ModelProto:
+    """The graph with its products (those of these names alone, if given) of weights rounded to the nearest."""
     with quiet(), _logging_as_it_was():
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-        tool = MatMulNBitsQuantizer(graph, bits=bits, block_size=group, is_symmetric=bits == 8)
+        tool = MatMulNBitsQuantizer(
+            copy.deepcopy(graph), bits=bits, block_size=group, is_symmetric=bits == 8,
+            nodes_to_exclude=[] if names is None else [one.name for one in graph.graph.node if one.name not in names],
+        )  # fmt: skip
         tool.process()
-    made = tool.model.model
-    if not any(node.op_type == KERNEL for node in made.graph.node):
+        return tool.model.model
+
+
+def need_products(graph: onnx.ModelProto, bits: int) -> list[onnx.NodeProto]:
+    """The MatMul nodes with constant float32 weights of two dimensions; `Unfit` where there are none."""
+    from onnx import TensorProto
+
+    held = {one.name for one in graph.graph.initializer if one.data_type == TensorProto.FLOAT and len(one.dims) == 2}
+    found = [node for node in graph.graph.node if node.op_type == "MatMul" and node.input[1] in held]
+    if not found:
         raise Unfit(
             f"nothing to quantize: {bits} bits serve the constant float32 weights of MatMul and Gemm, and this graph "
             f"has {operators(graph.graph)}. {HINT}"
         )
-    onnx.save(made, folder / "model.onnx")
+    return found
+
+
+def in_nf4(model: Path, folder: Path) -> Path:
+    """Write a graph whose products with constant weights keep these in NF4, a scale for 64 of them.
+
+    Raises:
+        Unfit: it has none.
+    """
+    import onnx
+    from onnxruntime.quantization.matmul_bnb4_quantizer import MatMulBnb4Quantizer
+
+    graph = products(onnx.load(model))
+    need_products(graph, 4)
+    tool = MatMulBnb4Quantizer(graph, MatMulBnb4Quantizer.NF4, 64)
+    with quiet():
+        tool.process()
+    onnx.save(tool.model.model, folder / "model.onnx")
     return folder / "model.onnx"
 
 
@@ -63,11 +97,16 @@ def products(model: onnx.ModelProto) -> onnx.ModelProto:
         nodes += _split(node, tensors, model.graph) if node.op_type == "Gemm" else [node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    read = {name for node in nodes for name in node.input}
+    only_read(model)
+    return model
+
+
+def only_read(model: onnx.ModelProto) -> None:
+    """Drop the constant tensors that no node reads."""
+    read = {name for node in model.graph.node for name in node.input}
     kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
-    return model
 
 
 def _split(node: onnx.NodeProto, tensors: dict[str, Any], graph: onnx.GraphProto) -> list[Any]:

@@ -126,12 +126,12 @@ def prepared(model: Path, folder: Path) -> Path:
     with quiet():
         quant_pre_process(stated, ready, skip_symbolic_shape=True)
     stated.unlink()
-    onnx.save(_flat_biases(_raised(onnx.load(ready))), ready)
+    onnx.save(_flat_biases(raised(onnx.load(ready))), ready)
     return ready
 
 
-def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model in an opset that can have one scale a channel.
+def raised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in an opset that can have one scale a channel, and casts of bfloat16.
 
     Raises:
         Unfit: its opset is older, and one of its operators cannot be brought to the new one.
@@ -145,7 +145,7 @@ def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
         return version_converter.convert_version(model, OPSET)
     except (RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or ["unknown reason"])[0]
-        raise Unfit(f"int8 needs opset {OPSET}, and this model of opset {opset} cannot be raised: {reason}") from None
+        raise Unfit(f"it needs opset {OPSET}, and this model of opset {opset} cannot be raised: {reason}") from None
 
 
 def _flat_biases(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import ClassVar, final
 
-from weigh.choice import Needs, Unfit
+from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
-from weigh.compress.quantize._cast import cast
+from weigh.compress.quantize._cast import cast, stored
 from weigh.compress.quantize._packing import NEEDS
 from weigh.model.source import Source
 
@@ -18,7 +18,8 @@ class BFloat16(Quantizer):
     without overflow: it reaches as far as float32.
 
     Bad where the CPU lacks those instructions, and for numbers that need more than three decimal digits. It makes a
-    model smaller only if that is kept in float32 now.
+    model smaller only if that is kept in float32 now. Of an ONNX file the weights alone are kept so, and computed on in
+    float32: ONNX Runtime has next to no bfloat16 kernels for CPUs.
 
     Source: Kalamkar et al., A study of bfloat16 for deep learning training (arXiv 1905.12322).
     """
@@ -27,8 +28,5 @@ class BFloat16(Quantizer):
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         if source.format == "onnx":
-            raise Unfit(
-                "ONNX Runtime has next to no bfloat16 kernels for CPUs: take float16, or give the model from which "
-                "this graph was exported"
-            )
+            return stored(source.path, folder)
         return cast(source, folder, self.name, "bfloat16")

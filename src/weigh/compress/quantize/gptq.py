@@ -7,6 +7,8 @@ from pydantic import Field
 
 from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
+from weigh.compress.quantize._graph import graph_of
+from weigh.compress.quantize._graph_bits import solved_graph
 from weigh.compress.quantize._packing import (
     EMBEDDINGS,
     NEEDS,
@@ -31,7 +33,8 @@ class Gptq(Quantizer):
     Bad where text that is like the later requests is missing, and for the time that it takes: each block is run twice,
     and a matrix of inputs x inputs solved for each layer.
 
-    Source: Frantar et al., GPTQ (arXiv 2210.17323). Written here, since torchao 0.18 has it for CUDA alone.
+    Source: Frantar et al., GPTQ (arXiv 2210.17323). Written here, since torchao 0.18 has it for CUDA alone
+    and ONNX Runtime's gives the numbers of rounding to the nearest.
     """
 
     needs: ClassVar[Needs] = NEEDS
@@ -42,8 +45,12 @@ class Gptq(Quantizer):
     embeddings: bool = EMBEDDINGS
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
+        scheme = Scheme(4, self.group, symmetric=False)
+        if source.format != "huggingface":
+            with graph_of(source, self.name) as graph:
+                return solved_graph(graph, calibration, folder, scheme, self.damping)
         net = loaded(source, self.name)
-        layers, scheme = inner_layers(net), Scheme(4, self.group, symmetric=False)
+        layers = inner_layers(net)
         need_rows(layers, self.group)
         outer = outer_layers(net) if self.embeddings else {}
         made = solve_blocks(net, calibration, self.windows, dict.fromkeys(layers, scheme), self.damping)

@@ -7,6 +7,8 @@ from pydantic import Field
 
 from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
+from weigh.compress.quantize._graph import graph_of
+from weigh.compress.quantize._graph_bits import mixed_graph
 from weigh.compress.quantize._packing import (
     EMBEDDINGS,
     NEEDS,
@@ -33,6 +35,8 @@ class Mixed(Quantizer):
     Bad for the time that it takes: the text is read once for each block, beside what gptq takes. Blocks are rounded one
     at a time to be looked at, as if their errors did not add up.
 
+    Of ONNX files and other nets each product is one block, rounded to the nearest by ONNX Runtime's `MatMulNBits`.
+
     Source: layer-wise sensitivity after Dong et al., HAWQ (arXiv 1905.03696), measured as loss in place of curvature.
     """
 
@@ -45,6 +49,9 @@ class Mixed(Quantizer):
     embeddings: bool = EMBEDDINGS
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
+        if source.format != "huggingface":
+            with graph_of(source, self.name) as graph:
+                return mixed_graph(graph, calibration, folder, self.share, self.group)
         net, four = loaded(source, self.name), Scheme(4, self.group, symmetric=False)
         layers = inner_layers(net)
         need_rows(layers, self.group)

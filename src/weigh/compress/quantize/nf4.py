@@ -7,6 +7,8 @@ from pydantic import Field
 
 from weigh.choice import Needs
 from weigh.compress.quantize import Calibration, Quantizer
+from weigh.compress.quantize._few_bits import in_nf4
+from weigh.compress.quantize._graph import graph_of
 from weigh.compress.quantize._packing import inner_layers, loaded
 from weigh.model.source import Source
 
@@ -20,7 +22,8 @@ class Nf4(Quantizer):
 
     Bad for speed on a CPU, where its kernels are few. The table of tokens and the output layer stay in bfloat16.
 
-    Source: Dettmers et al., QLoRA (arXiv 2305.14314); bitsandbytes through transformers.
+    Source: Dettmers et al., QLoRA (arXiv 2305.14314); bitsandbytes through transformers; of ONNX files and
+    other nets ONNX Runtime's `MatMulBnb4`.
     """
 
     needs: ClassVar[Needs] = Needs(
@@ -30,6 +33,9 @@ class Nf4(Quantizer):
     double: bool = Field(False, description="quantize the scales of the blocks of 64 weights too, to 8 bits")
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
+        if source.format != "huggingface":
+            with graph_of(source, self.name) as graph:
+                return in_nf4(graph, folder)
         inner_layers(loaded(source, self.name))
         from weigh.compress.quantize._bitsandbytes import write_nf4
 
