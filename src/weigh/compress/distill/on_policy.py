@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
@@ -94,7 +96,8 @@ class OnPolicy(Distiller):
             top_p=1.0, eos_token_id=end, pad_token_id=0 if end is None else end if isinstance(end, int) else end[0],
         )  # fmt: skip
         prompts = {"prompts": given, "prompt_attention_mask": torch.ones_like(given)}
-        return gkd.generate_on_policy_outputs(student, prompts, config)
+        with _hushed():
+            return gkd.generate_on_policy_outputs(student, prompts, config)
 
     def reads(self) -> tuple[Path, ...]:
         return paths(self.student)
@@ -108,6 +111,19 @@ def gkd_loss(gkd: Any, pupils: Class, ids: Any, mask: Any, labels: Any, beta: fl
     with torch.no_grad():
         theirs = pupils.teacher(input_ids=ids, attention_mask=mask, use_cache=False).logits
     return gkd.generalized_jsd_loss(mine[:, :-1].float(), theirs[:, :-1].float(), labels[:, 1:], beta=beta)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Without the warning of transformers that TRL passes arguments of `generate` in two ways."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def trainer() -> Any:
