@@ -12,7 +12,7 @@ from typing import Any
 from weigh.choice import UsageError
 from weigh.data.cache import cache_folder
 from weigh.model.huggingface import quiet, read_json
-from weigh.model.source import Port, Source, reason
+from weigh.model.source import Port, Source, not_numbers, reason
 
 
 def describe(path: Path) -> Source:
@@ -37,11 +37,24 @@ def describe(path: Path) -> Source:
             f"model={path} is no whole GGUF file ({type(error).__name__}: {reason(error)}): it has "
             f"{path.stat().st_size:,} bytes; copy it again"
         ) from None
+    _need_numbers(path, reader)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     ports = (Port("input_ids", "tensor(int64)", (None, None)),)
     logits = Port("logits", "tensor(float)", (None, None, vocabulary))
     return Source(path, "gguf", "language", digest, inputs=ports, outputs=(logits,))
+
+
+def _need_numbers(path: Path, reader: Any) -> None:
+    """Raises `UsageError` when a weight in floating point is NaN or infinite; packed blocks are not unpacked for it."""
+    import numpy as np
+
+    for tensor in reader.tensors:
+        values = tensor.data
+        if tensor.tensor_type.name == "BF16":
+            values = (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+        if values.dtype.kind == "f" and (bad := int((~np.isfinite(values)).sum())):
+            raise UsageError(not_numbers(path, tensor.name, bad, values.size))
 
 
 def as_folder(path: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from weigh.choice import UsageError
 from weigh.model import packed
-from weigh.model.source import Kind, Port, Source, reason
+from weigh.model.source import Kind, Port, Source, not_numbers, reason
 
 if TYPE_CHECKING:
     import torch
@@ -120,10 +120,7 @@ def _need_finite(file: Path, name: str, tensor: torch.Tensor) -> None:
 
     bad = int((~torch.isfinite(tensor.float())).sum())
     if bad:
-        raise UsageError(
-            f"model={file}: '{name}' holds {bad:,} values that are NaN or infinite of {tensor.numel():,}; take an "
-            "earlier checkpoint"
-        )
+        raise UsageError(not_numbers(file, name, bad, tensor.numel()))
 
 
 def _need_fitting_tokenizer(folder: Path, config: Mapping[str, Any]) -> None:

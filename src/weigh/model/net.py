@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from weigh.choice import UsageError
-from weigh.model.source import Port, Source, reason
+from weigh.model.source import Port, Source, not_numbers, reason
 
 SCORES = Port("scores", "tensor(float)", (None, None))
 LEAST = 2
@@ -32,6 +32,7 @@ def describe_exported(path: Path) -> Source:
     example: tuple[Any, ...] = (program.example_inputs or ((), {}))[0]
     if len(example) != 1:
         raise UsageError(f"model={path} takes {len(example)} inputs; weigh takes nets of one input, rows first")
+    _need_numbers(path, program)
     free = _free_rows(program)
     shape = (None if free else int(example[0].shape[0]), *(int(size) for size in example[0].shape[1:]))
     port = Port("X", "tensor(float)", shape)
@@ -163,6 +164,14 @@ def _program(path: Path) -> Any:
             return torch.export.load(path)
     except Exception as error:  # a damaged archive raises errors of many kinds
         raise UsageError(f"model={path} cannot be loaded by torch.export: {reason(error)}; save it again") from None
+
+
+def _need_numbers(path: Path, program: Any) -> None:
+    import torch
+
+    for name, tensor in program.state_dict.items():
+        if tensor.is_floating_point() and (bad := int((~torch.isfinite(tensor.float())).sum())):
+            raise UsageError(not_numbers(path, name, bad, tensor.numel()))
 
 
 def _free_rows(program: Any) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import UsageError
 from weigh.model.pickled import as_onnx, is_pickle
-from weigh.model.source import Port, Source, reason
+from weigh.model.source import Port, Source, not_numbers, reason
 
 if TYPE_CHECKING:
     import onnx
@@ -46,6 +47,11 @@ def open_model(path: Path, trust: bool = False) -> Source:
     try:
         session = load_session(path, threads=1)
     except load_errors() as error:
+        if lost := re.search(r"([\w.]*:?\w+)\(-?\d+\) is not a registered function/op", str(error)):
+            raise UsageError(
+                f"model={path} uses the operator {lost[1].lstrip(':')}, which ONNX Runtime {onnxruntime.__version__} does "
+                "not have; export the model without it, or give the torch model that it was exported from"
+            ) from None
         raise UsageError(
             f"{path} is an ONNX model that ONNX Runtime {onnxruntime.__version__} cannot load: {reason(error)}; "
             "export it again for an opset that this version knows"
@@ -77,6 +83,7 @@ def _check(path: Path, content: bytes) -> None:
         external = any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model))
         if not external:
             onnx.checker.check_model(model)
+            _need_numbers(path, model.graph)
     except (DecodeError, onnx.checker.ValidationError) as error:
         raise UsageError(
             f"model={path} is no ONNX model: it looks like {_looks_like(content)} ({reason(error)}); export the model "
@@ -87,6 +94,18 @@ def _check(path: Path, content: bytes) -> None:
             f"model={path} keeps its weights in another file; write one file, so that its size and its content are "
             f"those of the model: onnx.save(onnx.load('{path.name}'), 'one_file.onnx', save_as_external_data=False)"
         )
+
+
+def _need_numbers(path: Path, graph: onnx.GraphProto) -> None:
+    """Raises `UsageError` when a weight holds NaN or an infinity; single numbers may be bounds, as those of a mask."""
+    import numpy as np
+    import onnx
+
+    for tensor in graph.initializer:
+        if tensor.data_type in (1, 10, 11, 16) and len(tensor.dims):
+            values = onnx.numpy_helper.to_array(tensor).astype(np.float64)
+            if bad := int(np.isnan(values).sum() + (np.isinf(values).sum() if values.ndim > 1 else 0)):
+                raise UsageError(not_numbers(path, tensor.name, bad, values.size))
 
 
 def _tensors(message: Any) -> Iterator[onnx.TensorProto]:

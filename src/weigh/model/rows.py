@@ -88,7 +88,10 @@ def _from_npz(path: Path, task: ModelTask, model: Source, labelled: bool) -> Row
     wanted = [*names.values(), *([task.label] if labelled else [])]
     for name in wanted:
         if name not in arrays:
-            raise UsageError(unknown("array", name, list(arrays), f"in {path}"))
+            label = (
+                "; right answers are what a model is judged by: name theirs with label=" if name == task.label else ""
+            )
+            raise UsageError(unknown("array", name, list(arrays), f"in {path}") + label)
     feeds = {port.name: _shaped(arrays[names[port.name]], port, path) for port in model.inputs}
     return Rows(feeds, arrays[task.label] if labelled else None)
 

@@ -117,6 +117,13 @@ def embeds(source: Source) -> bool:
     return bool(source.outputs) and source.outputs[0].name == "embedding"
 
 
+def not_numbers(path: Path, name: str, bad: int, count: int) -> str:
+    """What is said of a weight with values that are no numbers."""
+    return (
+        f"model={path}: '{name}' holds {bad:,} values that are NaN or infinite of {count:,}; take an earlier checkpoint"
+    )
+
+
 def reason(error: BaseException) -> str:
     """The first line of what an error says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(". ")

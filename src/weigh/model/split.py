@@ -54,6 +54,8 @@ def split_rows(task: ModelTask, model: Source, rows: Rows) -> Split:
     left_out = len(rows) - len(judged) - spent
     if len(judged) < FEWEST:
         raise UsageError(_too_few(task, len(rows), len(judged), spent, left_out))
+    if not len(chosen):
+        raise UsageError(f"{task.calibration or task.data} leaves no rows to calibrate on: it has none; give some")
     if len(chosen) < (model.batch or 1):
         raise UsageError(f"{len(chosen)} calibration rows do not fill one batch of {model.batch}; give more rows")
     known = None if source.labels is None else source.labels[chosen]

@@ -19,13 +19,13 @@ def read_text(path: Path) -> str:
         UsageError: it is empty, or no UTF-8 text.
     """
     if path.suffix in (".npz", ".parquet", ".arrow"):
-        raise UsageError(f"data={path} is a table, and a language model is judged on a text: give a .txt or .md file")
+        raise UsageError(f"{path} is a table, and a language model is judged on a text: give a .txt or .md file")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise UsageError(f"data={path} is no UTF-8 text; a language model is judged on a .txt or .md file") from None
+        raise UsageError(f"{path} is no UTF-8 text; a language model is judged on a .txt or .md file") from None
     if not text.strip():
-        raise UsageError(f"data={path} is empty; give a text of some thousand words like those that it will meet")
+        raise UsageError(f"{path} is empty; give a text of some thousand words like those that it will meet")
     return text
 
 
@@ -36,7 +36,7 @@ def windows(path: Path, tokenizer: Any, length: int) -> NDArray[np.int64]:
     ids = tokenizer(read_text(path), add_special_tokens=False, verbose=False)["input_ids"]
     count = len(ids) // length
     if not count:
-        raise UsageError(f"data={path} has {len(ids)} tokens, fewer than one window of {length}: give a longer text")
+        raise UsageError(f"{path} has {len(ids)} tokens, fewer than one window of {length}: give a longer text")
     table = np.array(ids[: count * length], dtype=np.int64).reshape(count, length)
     _, first = np.unique(table, axis=0, return_index=True)
     return np.ascontiguousarray(table[np.sort(first)])
