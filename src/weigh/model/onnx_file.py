@@ -49,8 +49,8 @@ def open_model(path: Path, trust: bool = False) -> Source:
     except load_errors() as error:
         if lost := re.search(r"([\w.]*:?\w+)\(-?\d+\) is not a registered function/op", str(error)):
             raise UsageError(
-                f"model={path} uses the operator {lost[1].lstrip(':')}, which ONNX Runtime {onnxruntime.__version__} does "
-                "not have; export the model without it, or give the torch model that it was exported from"
+                f"model={path} uses the operator {lost[1].lstrip(':')}, which ONNX Runtime {onnxruntime.__version__} "
+                "does not have; export the model without it, or give the torch model that it was exported from"
             ) from None
         raise UsageError(
             f"{path} is an ONNX model that ONNX Runtime {onnxruntime.__version__} cannot load: {reason(error)}; "
