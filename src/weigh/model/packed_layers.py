@@ -58,7 +58,7 @@ def classes() -> tuple[Any, Any]:
             self.out_features, self.in_features, self.scheme, self.bias = rows, columns, scheme, bias
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            flat = x.reshape(-1, x.shape[-1])
+            flat = x.reshape(-1, x.shape[-1]).contiguous()
             if self.scheme.activations != "float":
                 out = _whole_products(flat, self.whole, self.scale, self.scheme.activations, self.input_scale)
             elif self.scheme.bits == 4:
