@@ -50,7 +50,7 @@ ALPHA = 0.05
 CANDIDATES = ("dynamic_cache", "static_cache:compiled=true", "prompt_lookup:compiled=true")
 OTHERS = (
     "dynamic_cache", "static_cache", "static_cache:compiled=true", "prompt_lookup", "prompt_lookup:compiled=true",
-    "self_speculation:compiled=true", "speculative:compiled=true",
+    "self_speculation:compiled=true", "speculative:compiled=true,steps=10",
 )  # fmt: skip
 PEERS = ("generate", "generate_bfloat16", "llamacpp_BF16", "llamacpp_F32")
 INEXACT = PEERS[1:]
@@ -58,17 +58,19 @@ UNTIMED = ("dynamic_cache", "static_cache", "prompt_lookup")
 FOLDER = RESULTS / ".decoding"
 
 
-def task(rounds: int, threads: int, new_tokens: int = 24) -> DecodingTask:
-    """Prompts of 32 tokens."""
+def task(rounds: int, threads: int, prompt_tokens: int = 32, new_tokens: int = 24) -> DecodingTask:
+    """SmolLM2, asked about Python's manual."""
     from weigh.data import smollm2
 
-    return DecodingTask(model=smollm2.path(), prompt_tokens=32, new_tokens=new_tokens, threads=threads, rounds=rounds)
+    return DecodingTask(
+        model=smollm2.path(), prompt_tokens=prompt_tokens, new_tokens=new_tokens, threads=threads, rounds=rounds
+    )
 
 
 def chosen(folder: Path, threads: int) -> str:
-    """What weigh chooses, on answers of half the length; found once, and kept in its ledger."""
+    """What weigh chooses, on short answers; found once, and kept in its ledger."""
     found = decide(
-        "serve/decoding", task(36, threads, 12), options=list(CANDIDATES), ledger=folder / "ledger.db", records=None,
+        "serve/decoding", task(30, threads, 16, 8), options=list(CANDIDATES), ledger=folder / "ledger.db", records=None,
         engine=InlineEngine(),
     )  # fmt: skip
     print(found.answer, flush=True)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import torch
 
 
+STEP = 128
+"""The room of a cache is a multiple of it, so that a kernel serves prompts of many lengths."""
+
+
 @dataclass(frozen=True, slots=True)
 class Packed:
     """The weights of a Llama as its compiled step reads them.
@@ -96,7 +100,7 @@ class CompiledRunner(Runner):
     Args:
         module: the Llama.
         weights: its packed weights.
-        room: tokens that the cache holds.
+        room: tokens that the cache must hold.
         widths: how many tokens at a time it is compiled for; other numbers are padded to the next.
 
     Raises:
@@ -107,7 +111,7 @@ class CompiledRunner(Runner):
         import torch
 
         self.module, self._weights, self._widths = module, weights, sorted(set(widths))
-        self._room = room + self._widths[-1]
+        self._room = -(-(room + self._widths[-1]) // STEP) * STEP
         config = module.config
         depth, heads, width = len(weights.layers), config.num_key_value_heads, config.head_dim
         self._keys, self._values = (
