@@ -111,7 +111,7 @@ class Transposed(Runtime):
         return OnnxRuntime().open(path, source, setting)
 
 
-@pytest.mark.parametrize("kind", ["language", "classifier"])
+@pytest.mark.parametrize("kind", [pytest.param("language", marks=pytest.mark.slow), "classifier"])
 def test_a_graph_with_a_transposed_weight_fails_with_the_difference(
     benches: dict[str, RuntimeBench], kind: str, no_process: None
 ) -> None:

@@ -15,7 +15,7 @@ from weigh import catalog
 from weigh.choice import Block, Curves, Table, Unfit, UsageError
 from weigh.model.artefact import artefact
 from weigh.model.task import Calibration
-from weigh.serve.runtime import Run, Runtime, RuntimeTask, Served, Setting
+from weigh.serve.runtime import Run, Runtime, RuntimeTask, Served, Setting, convert
 from weigh.serve.runtime import _bench as bench_module
 from weigh.serve.runtime import _fresh as fresh_module
 from weigh.serve.runtime._bench import RuntimeBench
@@ -23,7 +23,7 @@ from weigh.serve.runtime._exhibits import quantile
 from weigh.serve.runtime._fresh import started
 from weigh.serve.runtime._parity import gap
 from weigh.serve.runtime._planted import Slow
-from weigh.serve.runtime.aot_inductor import AotInductor
+from weigh.serve.runtime.aot_inductor import AotInductor, need_processor
 from weigh.serve.runtime.compiled import Compiled
 from weigh.serve.runtime.eager import Eager
 from weigh.serve.runtime.onnx_runtime import OnnxRuntime
@@ -59,6 +59,23 @@ def test_a_runtime_without_torch_starts_in_a_fresh_process_and_needs_little(
     assert started(option, made, bench.source, bench.setting, bench.feed(1, 5)) == (seconds, megabytes)
     with pytest.raises(TypeError):
         started(option, made, bench.source, bench.setting, bench.feed(2, 0))
+
+
+@pytest.mark.parametrize("option", [OnnxRuntime(), OpenVino()], ids=lambda one: one.name)
+def test_what_was_measured_is_written_and_works_where_it_lies(
+    option: Runtime, bench: RuntimeBench, tmp_path: Path
+) -> None:
+    path = convert(bench.task, option, tmp_path / "chosen")
+    assert path.read_bytes() == artefact(option, bench.source, bench.calibration).path.read_bytes()
+    feed = bench.feed(3, 0)
+    answers = option.open(path, bench.source, bench.setting).answer(feed)
+    assert gap(answers, bench.eager.answer(feed), bench.source) < 1e-4
+
+
+def test_a_runtime_that_runs_the_model_as_it_is_writes_nothing(bench: RuntimeBench, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"eager runs .*net.safetensors as it is: there is nothing to write"):
+        convert(bench.task, Eager(), tmp_path / "chosen")
+    assert not (tmp_path / "chosen").exists()
 
 
 class Refuses(Runtime):
@@ -221,6 +238,19 @@ def test_what_is_compiled_gives_eagers_answers_and_a_package_starts_without_comp
     assert made.path == package.made.path
     assert compiled.exact["parity"] < 1e-5 and package.exact["parity"] < 1e-5
     assert compiled.exact["startup"] > package.exact["startup"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "have", "fits"),
+    [("AVX512 AVX512_VNNI", "AVX512", True), ("AVX512", "AVX2", False), ("AVX2", "AVX512", True), ("AVX2", "DEFAULT", False),
+     ("", "DEFAULT", True), ("NEON", "DEFAULT", True)],
+)  # fmt: skip
+def test_a_package_for_instructions_that_are_not_here_is_refused(wanted: str, have: str, fits: bool) -> None:
+    if fits:
+        need_processor(wanted, have)
+    else:
+        with pytest.raises(Unfit, match=f"compiled for {wanted}, and this processor has {have}: empty weigh's cache"):
+            need_processor(wanted, have)
 
 
 @pytest.mark.gpu

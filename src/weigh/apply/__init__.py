@@ -89,7 +89,12 @@ def _chosen(lock: Lock, made: Decision, record: str) -> Chosen:
     if task.fingerprint() != lock.task_fingerprint:
         raise UsageError("the model or its data are no longer those that were decided on: type `weigh decide` again")
     option = catalog.unlock_option(choice, next(one for one in lock.options if one.spec == made.chosen))
-    assert isinstance(task, ModelTask) and isinstance(option, Converter)
+    assert isinstance(task, ModelTask)
+    if not isinstance(option, Converter):
+        raise UsageError(
+            f"{lock.choice} chooses how a model is run, not its files: {made.chosen} runs {task.model} as it is, so "
+            "that there is nothing to write"
+        )
     artefact, source = made_of(task, option)
     result = source if artefact.path == source.path else reopened(artefact.path, source)
     return Chosen(lock, made, task, artefact, replace(result, inputs=result.inputs or source.inputs), record)

@@ -225,3 +225,25 @@ class Run(Choice):
         from weigh.serve.runtime._planted import Shuffled
 
         return Shuffled(seed=1), Shuffled(seed=2)
+
+
+def convert(task: RuntimeTask, option: Runtime, to: Path | str, overwrite: bool = False) -> Path:
+    """Write what a runtime loads: the files that were measured, ready to be carried to where they will serve.
+
+    Args:
+        task: the task that was decided on.
+        option: `catalog.find(catalog.choice("serve/runtime"), decision.chosen)`.
+        to: the folder to write, which appears whole.
+        overwrite: replace a folder that weigh wrote before.
+
+    Returns: the file to load: ``model.onnx``, ``model.xml`` (OpenVINO, its weights beside it), ``model.pt2``
+        (AOTInductor), ``model.gguf`` or ``model.engine``. Inputs are called and ordered as in the task; the output of
+        an exported model is called ``answer``.
+
+    Raises:
+        UsageError: the task cannot be used, the runtime runs the model as it is, or the folder exists.
+        Unfit: the option can do nothing for the model.
+    """
+    from weigh.serve.runtime._write import write_files
+
+    return write_files(task, option, Path(to), overwrite)

@@ -103,5 +103,6 @@ def _made(subjects: Mapping[str, Subject]) -> Table:
         title="What each runtime loads",
         columns=("option", "parity", "start-up, s", "memory, MB", "size, MB", "sha256", "file"),
         rows=rows,
-        note="A cache keeps the files, which may be emptied at any time: they are made again when needed.",
+        note="A cache keeps the files, which may be emptied at any time; to keep those of one: "
+        "weigh.serve.runtime.convert(task, option, 'folder').",
     )

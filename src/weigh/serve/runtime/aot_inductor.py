@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from weigh.choice import Needs, Unfit
 from weigh.serve.runtime import Calibration, Runtime, Served, Setting
@@ -45,11 +45,28 @@ class AotInductor(Runtime):
         return target
 
     def open(self, path: Path, source: Source, setting: Setting) -> Served:
-        from weigh.serve.runtime._export import quiet
+        """By the loader that C++ servers use: torch's Python one compiles probes of the processor as it starts."""
+        import torch
+
         from weigh.serve.runtime._torch import TorchServed
 
-        with quiet():
-            import torch._inductor
+        loader: Any = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)  # type: ignore[attr-defined]
+        need_processor(loader.get_metadata().get("AOTI_CPU_ISA", ""), torch.backends.cpu.get_cpu_capability())
+        return TorchServed(lambda *given: loader.run(list(given))[0], source, setting)
 
-            loaded = torch._inductor.aoti_load_package(str(path))
-        return TorchServed(loaded, source, setting)
+
+def need_processor(wanted: str, have: str) -> None:
+    """Raises `Unfit` where a package was compiled for instructions that this processor lacks.
+
+    Args:
+        wanted: as the package says, widest first, such as "AVX512 AVX512_VNNI".
+        have: as torch says, such as "AVX2".
+    """
+    widths = ("AVX512", "AVX2", "")
+    first = next((one for one in widths if wanted.startswith(one)), "")
+    mine = next((one for one in widths if have.startswith(one)), "")
+    if widths.index(mine) > widths.index(first):
+        raise Unfit(
+            f"the package was compiled for {first}, and this processor has {have}: empty weigh's cache, which another "
+            "machine filled, and it is compiled again here"
+        )
