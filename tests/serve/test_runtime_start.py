@@ -242,8 +242,10 @@ def test_what_is_compiled_gives_eagers_answers_and_a_package_starts_without_comp
 
 @pytest.mark.parametrize(
     ("wanted", "have", "fits"),
-    [("AVX512 AVX512_VNNI", "AVX512", True), ("AVX512", "AVX2", False), ("AVX2", "AVX512", True), ("AVX2", "DEFAULT", False),
-     ("", "DEFAULT", True), ("NEON", "DEFAULT", True)],
+    [
+        ("AVX512 AVX512_VNNI", "AVX512", True), ("AVX512", "AVX2", False), ("AVX2", "AVX512", True),
+        ("AVX2", "DEFAULT", False), ("", "DEFAULT", True), ("NEON", "DEFAULT", True),
+    ],
 )  # fmt: skip
 def test_a_package_for_instructions_that_are_not_here_is_refused(wanted: str, have: str, fits: bool) -> None:
     if fits:

@@ -50,7 +50,7 @@ class AotInductor(Runtime):
 
         from weigh.serve.runtime._torch import TorchServed
 
-        loader: Any = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)  # type: ignore[attr-defined]
+        loader: Any = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
         need_processor(loader.get_metadata().get("AOTI_CPU_ISA", ""), torch.backends.cpu.get_cpu_capability())
         return TorchServed(lambda *given: loader.run(list(given))[0], source, setting)
 
