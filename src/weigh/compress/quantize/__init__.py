@@ -2,6 +2,11 @@
 
 Options turn the model into another one (an artefact), which is what is measured: ONNX files by ONNX Runtime, Hugging
 Face folders and other torch modules by torch, on the CPU.
+
+A Hugging Face folder comes out as one in the layout of compressed-tensors (of NF4: of bitsandbytes), whose layers
+`weigh.model.module.load_module` runs on torch's own CPU kernels for whole numbers. Other nets for torch come out as
+.pt2 (float16, bfloat16) or, since torch has such kernels for linear layers alone, as ONNX files. Sizes are those of the
+files: a model that is kept in bfloat16 becomes half as large in 8 bits, not a quarter.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ GIVE_FLOATS = (
 OPSET = 13
 REDUCE_RANGE: bool = Field(
     True,
-    description="weights of 7 bits: on x86 CPUs without VNNI, sums of two 8-bit products saturate, which can cost more "
-    "than the bit; false suits CPUs with VNNI and ARM",
+    description="of ONNX files and nets, weights of 7 bits: on x86 CPUs without VNNI, sums of two 8-bit products "
+    "saturate, which can cost more than the bit; false suits CPUs with VNNI and ARM",
 )
 
 
