@@ -181,6 +181,49 @@ def test_channels_cut_are_those_that_zeros_leave_out(pictures: Source) -> None:
     assert counted(net, found)["parameters"] * 1e6 == 8 * 28 + 2 * 8 + 16 * (8 * 9 + 1) + 5 * 65
 
 
+RESIDUAL = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.inner = nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 16, 3, padding=1))
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        return self.head((x + self.inner(x)).relu().mean((2, 3)))
+
+def build():
+    return Net()
+"""
+
+
+def test_what_is_added_up_is_cut_together(tmp_path: Path) -> None:
+    """A residual net: the stem, the end of its branch and the head lose the same channels."""
+    from safetensors.torch import save_file
+
+    (tmp_path / "net.py").write_text(RESIDUAL)
+    space: dict[str, Any] = {}
+    exec(RESIDUAL, space)
+    torch.manual_seed(1)
+    save_file(space["build"]().state_dict(), tmp_path / "net.safetensors")
+    plain = open_source(tmp_path / "net.safetensors", f"{tmp_path / 'net.py'}:build")
+    source = replace(plain, inputs=(Port("X", "tensor(float)", (None, 3, 12, 12)),))
+    net, found = made(source, "structured:share=0.5")
+    stem, one, two, head = layers(net_of(found.path)).values()
+    assert [len(layer.weight) for layer in (stem, one, two, head)] == [8, 16, 8, 5]
+    dense = load_module(source)
+    gone = sorted(set(range(16)) - {int((dense.stem.bias == value).nonzero()) for value in stem.bias})
+    inner = sorted(set(range(32)) - {int((dense.inner[0].bias == value).nonzero()) for value in one.bias})
+    assert torch.equal(two.bias, dense.inner[2].bias[[place for place in range(16) if place not in gone]])
+    for layer, places in ((dense.stem, gone), (dense.inner[0], inner), (dense.inner[2], gone)):
+        layer.weight[places], layer.bias[places] = 0.0, 0.0
+    rows = torch.from_numpy(PICTURES)
+    torch.testing.assert_close(net(rows), dense(rows))
+
+
 def net_of(path: Path) -> Any:
     from weigh.compress.prune._lifted import lifted
 
