@@ -215,7 +215,9 @@ def _hard(mine: Answer, some: Mapping[str, Any], labels: Any) -> Any:
         )
     if mine.scores is None or labels is None:
         what = "sentence vectors have no right answers" if mine.scores is None else "the rows have no labels"
-        raise Unfit(f"cross entropy needs right answers, and {what}: learn from the teacher alone (share=1)")
+        raise Unfit(
+            f"cross entropy needs right answers, and {what}: learn from the teacher alone: type logits or hidden"
+        )
     return torch.nn.functional.cross_entropy(mine.scores.float(), labels)
 
 
