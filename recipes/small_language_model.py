@@ -46,7 +46,7 @@ def main() -> None:
         "2. Can a third of its weights, or three of its thirty blocks, be left out of it?",
         "compress/prune",
         judged,
-        options=["wanda:share=0.33", "depth:share=0.1"],
+        options=["wanda:share=0.33", "depth"],
         objective="latency",
         require=limits[:1],
     )

@@ -115,7 +115,7 @@ def test_the_front_matter_is_one_that_the_hub_reads(language: Made, tmp_path: Pa
     hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub")
     card = hub.ModelCard(apply(*language, tmp_path / "served").card.read_text())
     assert card.data.library_name == "transformers" and card.data.tags == ["weigh", "compress/quantize", "bfloat16"]
-    assert card.data.license == "apache-2.0" and card.text.lstrip().startswith("# served")
+    assert card.data.license == "apache-2.0" and card.text.lstrip().startswith("# model, bfloat16")
 
 
 @pytest.mark.slow
@@ -224,6 +224,11 @@ def test_a_quantized_model_is_handed_on_as_it_is(home: Path, language: Made, tmp
             forms.need_form(source, form, "nf4")
     forms.need_form(source, "safetensors", "nf4")
     assert forms.loading(folder, tmp_path / "x", "language")[1] == ("torch", "transformers", "bitsandbytes")
+    (folder / "config.json").write_text(
+        json.dumps(config | {"quantization_config": {"quant_method": "compressed-tensors"}})
+    )
+    code, packages = forms.loading(folder, tmp_path / "x", "language")
+    assert "load_module" in code and packages[0] == "weigh"
     onnx = forms.Source(tmp_path / "m.onnx", "onnx", "classifier", "0")
     with pytest.raises(UsageError, match="int8 made an ONNX file, which is not turned into safetensors"):
         forms.need_form(onnx, "safetensors", "int8")

@@ -49,6 +49,7 @@ def model_card(chosen: Chosen, now: Path, to: Path, certificate: Certificate | N
         sha256=digest(now) if now.is_file() else "",
         path=to,
         task=lock.task,
+        title=f"{Path(chosen.task.model).stem}, {chosen.name}",
         front=front_matter(chosen, now),
         snippet=snippet,
         packages=packages,

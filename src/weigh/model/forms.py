@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from weigh.choice import Unfit, UsageError
+from weigh.model.packed import METHOD
 from weigh.model.source import Source, embeds, reason
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ ONE_FILE = 1_900_000_000
 """Bytes of weights up to which an ONNX file holds its own; beyond, protobuf wants them beside it."""
 LIBRARIES = {
     "bitsandbytes": "bitsandbytes", "torchao": "torchao", "quanto": "optimum-quanto", "gptq": "gptqmodel",
-    "awq": "gptqmodel", "compressed-tensors": "compressed-tensors", "hqq": "hqq",
+    "awq": "gptqmodel", "hqq": "hqq",
 }  # fmt: skip
 """What transformers needs beside itself to load a quantized folder, by the method that its config names."""
 
@@ -228,6 +229,13 @@ def _transformers(now: Path, where: str, kind: str) -> tuple[str, tuple[str, ...
     if architecture.endswith("ForSequenceClassification"):
         auto = "AutoModelForSequenceClassification"
     method = quantized_by(now)
+    if method == METHOD:  # others read such a folder only where its embedding is not packed
+        code = (
+            "from pathlib import Path\n\nfrom weigh.model.module import load_module, load_tokenizer\n"
+            f'from weigh.model.source import open_source\n\nsource = open_source(Path("{where}"))\n'
+            "model, tokenizer = load_module(source), load_tokenizer(source)"
+        )
+        return code, ("weigh", "torch", "transformers")
     numbers = "auto" if method else computed_in(now)
     code = (
         f"from transformers import {auto}, AutoTokenizer\n\n"
