@@ -21,10 +21,9 @@ from typing import Any
 
 from benchmarks._result import report, table
 from benchmarks.parity.faults import FAULTS
-from benchmarks.parity.pipelines import CLEAN, Pipeline, Work
+from benchmarks.parity.pipelines import CLEAN, SEED, Pipeline, Work
 from weigh.data.cache import cache_folder
 
-SEED = 1000
 Case = dict[str, Any]
 
 
@@ -82,6 +81,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     names = [*FAULTS, *CLEAN]
     arguments.add_argument("--only", action="append", choices=names, help="these pipelines; writes no result")
+    arguments.add_argument("--kept", action="store_true", help="measure nothing: write what was measured so far")
     arguments.add_argument("--model", type=Path, help="a Llama's folder instead of SmolLM2; writes no result")
     arguments.add_argument("--seed", type=int, default=SEED, help="of the first pipeline")
     arguments.add_argument("--fresh", action="store_true", help="measure again what is kept")
@@ -93,7 +93,7 @@ def main() -> None:
         ["pipeline", "fault in hop", "blamed", "layer", "topics", "CPU s"],
         [(c["name"], c["broken"], c["blamed"], c["layer"], ", ".join(c["topics"]), c["seconds"]) for c in cases],
     )
-    if asked.only or asked.model or len(cases) < len(FAULTS) + len(CLEAN):
+    if asked.only or asked.model or (len(cases) < len(FAULTS) + len(CLEAN) and not asked.kept):
         print(json.dumps(figures(cases)), flush=True)
     else:
         report("parity", figures(cases))
@@ -121,7 +121,7 @@ def cases_of(asked: argparse.Namespace) -> list[Case]:
         if asked.only and name not in asked.only:
             continue
         if not file.is_file():
-            if time.perf_counter() - start > asked.seconds:
+            if asked.kept or time.perf_counter() - start > asked.seconds:
                 continue
             case = run(name, make, origin, kept / f"work-{name}", asked.seed + at)
             print(f"{name}: hop {case['broken']}, blamed {case['blamed']}, {case['seconds']:.0f} s", flush=True)

@@ -31,13 +31,16 @@ def _row(
     **gguf: Any,
 ) -> Pipeline:
     """base -> merged -> bfloat16 -> GGUF with something wrong."""
-    base, lora = work.base(rope), work.adapter()
-    merged = build.merge(base, work.at("merged"), lora, in_merge)
-    if after_merge:
-        after_merge(merged)
-    half = build.cast(merged, work.at("half"), torch.bfloat16, in_cast)
-    if after_cast:
-        after_cast(half)
+    if broken == 3:
+        base, lora, merged, half = work.right()
+    else:
+        base, lora = work.shared(rope)
+        merged = build.merge(base, work.at("merged"), lora, in_merge)
+        if after_merge:
+            after_merge(merged)
+        half = build.cast(merged, work.at("half"), torch.bfloat16, in_cast)
+        if after_cast:
+            after_cast(half)
     last = build.gguf(half, work.at("gguf") / "model.gguf", kind, **gguf)
     return Pipeline((base, merged, half, last), (merging(lora), CAST, hop(hops)), broken)
 
@@ -57,7 +60,7 @@ def _text(file: Path, text: str) -> None:
 
 def bf16_merge(work: Work) -> Pipeline:
     """The merge is worked out in bfloat16 and written as float32."""
-    base, lora = work.base(), work.adapter()
+    base, lora = work.shared()
     weights = build.weights_of(base)
     for name, delta in build.updates(lora).items():
         weights[name] = (weights[name].bfloat16() + delta.bfloat16()).float()
@@ -71,7 +74,7 @@ def merge_into_4bit(work: Work) -> Pipeline:
     """The adapter is merged into the base after that went through 4 bits."""
     import gguf
 
-    base, lora = work.base(), work.adapter()
+    base, lora = work.shared()
     weights, kind = build.weights_of(base), gguf.GGMLQuantizationType.Q4_0
     for name, delta in build.updates(lora).items():
         small = gguf.quants.dequantize(gguf.quants.quantize(weights[name].numpy(), kind), kind)
@@ -92,9 +95,7 @@ def dropped_tokenizer(work: Work) -> Pipeline:
 
 
 def _nf4(work: Work, change: Break) -> Pipeline:
-    base, lora = work.base(), work.adapter()
-    merged = work.merged(base, lora)
-    half = build.cast(merged, work.at("half"), torch.bfloat16)
+    base, lora, merged, half = work.right()
     last = build.nf4(half, work.at("nf4"))
     change(last)
     return Pipeline((base, merged, half, last), (merging(lora), CAST, hop("quantize:bits=4")), 3)
@@ -148,8 +149,7 @@ def transposed_layer(work: Work) -> Pipeline:
 
 def stale_calibration(work: Work) -> Pipeline:
     """int8 with ranges frozen on one word said over and over."""
-    base, lora = work.base(), work.adapter()
-    merged = work.merged(base, lora)
+    base, lora, merged, _ = work.right()
     graph = build.onnx(merged, work.at("onnx"))
     stale = torch.full((2, 12), 28, dtype=torch.int64)
     small = build.onnx_static(graph, work.at("int8"), stale)
@@ -197,7 +197,7 @@ def small_embedding(work: Work) -> Pipeline:
 
 def forgotten_alpha(work: Work) -> Pipeline:
     """The merge adds B A without alpha / rank."""
-    base, lora = work.base(), work.adapter()
+    base, lora = work.shared()
     weights = build.weights_of(base)
     for name, delta in build.updates(lora, scale=1.0).items():
         weights[name] = weights[name] + delta
@@ -208,9 +208,7 @@ def forgotten_alpha(work: Work) -> Pipeline:
 
 def stale_weights(work: Work) -> Pipeline:
     """GGUF is made of the base, not of what was merged."""
-    base, lora = work.base(), work.adapter()
-    merged = work.merged(base, lora)
-    half = build.cast(merged, work.at("half"), torch.bfloat16)
+    base, lora, merged, half = work.right()
     last = build.gguf(half, work.at("gguf") / "model.gguf", "Q8_0", weights=build.weights_of(base))
     return Pipeline((base, merged, half, last), (merging(lora), CAST, hop("gguf")), 3)
 
@@ -222,8 +220,7 @@ def bf16_positions(work: Work) -> Pipeline:
         rotary = module.model.rotary_emb
         rotary.inv_freq = rotary.inv_freq.bfloat16().float()
 
-    base, lora = work.base(), work.adapter()
-    merged = work.merged(base, lora)
+    base, lora, merged, _ = work.right()
     return Pipeline((base, merged, build.onnx(merged, work.at("onnx"), change)), (merging(lora), hop("export")), 2)
 
 

@@ -11,6 +11,7 @@ import torch
 from benchmarks.parity import build
 from weigh.parity import Hop, hop
 
+SEED = 1000
 ROPE = {"rope_type": "linear", "rope_theta": 100000.0, "factor": 2.0}
 
 
@@ -43,6 +44,21 @@ class Work:
 
     def merged(self, base: Path, lora: Path) -> Path:
         return build.merge(base, self.folder / "merged", lora)
+
+    def shared(self, rope: bool = False) -> tuple[Path, Path]:
+        """Base and adapter of the pipelines with faults, made once; nothing writes into them."""
+        there = self.folder.parent / "adapter"
+        if not there.is_dir():
+            build.adapter(self.origin, self.folder / "making", SEED).rename(there)
+        return self.base(rope), there
+
+    def right(self) -> tuple[Path, Path, Path, Path]:
+        """Base, adapter, merged and bfloat16 of the pipelines whose fault comes later, made once."""
+        (base, lora), merged, half = self.shared(), self.folder.parent / "merged", self.folder.parent / "half"
+        if not half.is_dir():
+            build.merge(base, self.folder / "making", lora).rename(merged)
+            build.cast(merged, self.folder / "making", torch.bfloat16).rename(half)
+        return base, lora, merged, half
 
     def at(self, name: str) -> Path:
         return self.folder / name

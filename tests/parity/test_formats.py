@@ -100,6 +100,7 @@ def exported(folder: Path, target: Path) -> Path:
     return target
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_an_exported_archive_answers_as_its_module(base: Path, tmp_path: Path):
     made = exported(base, tmp_path / "model.pt2")

@@ -11,9 +11,10 @@ import torch
 from benchmarks.parity import build
 from weigh.parity import Asked, certify_chain, hop
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning:torch.*", "ignore::UserWarning:onnx.*"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
 ASKED = Asked(prompts=4, new_tokens=4)
 
 

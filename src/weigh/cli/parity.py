@@ -108,5 +108,8 @@ def _show(chain: Chain, written: Path) -> None:
 
     console = show.console()
     console.print(Text(told.answer(chain), "bold green" if chain.ok else "bold red"), soft_wrap=not console.is_terminal)
-    show.sections(console, told.sections(chain))
+    for title, lines in told.sections(chain):
+        console.print(Text(f"\n{title}", "bold"))
+        rows = [(Text(name, "red" if name == "DIFFERS" else "dim"), Text(text)) for name, text in lines]
+        show.put(console, show.grid(rows))
     console.print(Text(f"\nThe certificate is {written} ({chain.seconds:.0f} s)."), soft_wrap=True)

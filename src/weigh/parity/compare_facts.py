@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ _DO: dict[str, str] = {
     "tied": "keep tie_word_embeddings as it was, and save the head with it",
     "architecture": "carry config.json over as it was; only its dtype and quantization_config may change",
 }
+_DIGEST = re.compile("[0-9a-f]{16}")
 _MAY: dict[str, tuple[str, ...]] = {"prune": ("architecture.",)}
 _DERIVED = ("tokenizer.encoding", "template.rendered", "template.rendered_without_system", "template.tokens")
 """Follow from others: told on their own only where nothing explains them."""
@@ -26,10 +28,19 @@ _DERIVED = ("tokenizer.encoding", "template.rendered", "template.rendered_withou
 def differing(before: Facts, after: Facts, hop: Hop) -> list[Finding]:
     """A finding for each fact that differs; facts that only one of the stages can show are left out."""
     names = [name for name in before if name in after and not _same(before[name], after[name])]
+    if hop.kind == "gguf":
+        names = [name for name in names if not _said_elsewhere(name, before, after[name])]
     names = [name for name in names if not name.startswith(_MAY.get(hop.kind, ()) or "-")]
     causes = [name for name in names if name not in _DERIVED]
     told = causes or names
     return [_finding(name, before, after) for name in told]
+
+
+def _said_elsewhere(name: str, before: Facts, value: Any) -> bool:
+    """Whether a special token is the one of the config or of generation: GGUF has room for one of the three."""
+    of = name.removeprefix("special.")
+    said = [before.get(f"special.{place}_{of}") for place in ("config", "generation")]
+    return name.startswith("special.") and any(value == one or (isinstance(one, list) and value in one) for one in said)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -58,7 +69,8 @@ def _words(name: str, before: Any, after: Any) -> Iterator[str]:
     elif isinstance(before, dict) and isinstance(after, dict):
         yield from _in_dict(what, before, after)
     else:
-        yield f"{what} was {_short(before)}, is {_short(after)}"
+        hashed = "hash of the " if name.startswith("template") or _DIGEST.fullmatch(str(before)) else ""
+        yield f"{hashed}{what} was {_short(before)}, is {_short(after)}"
 
 
 def _subject(name: str) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from weigh.parity.certificate import Behaviour, Certificate, Chain, Token
 
-Section = tuple[str, list[str]]
+Line = tuple[str, str]
+Section = tuple[str, list[Line]]
 
 
 def answer(chain: Chain) -> str:
@@ -23,7 +24,7 @@ def answer(chain: Chain) -> str:
 
 
 def sections(chain: Chain) -> list[Section]:
-    """A heading and lines for each hop."""
+    """A heading and labelled lines for each hop."""
     return [_section(at, one) for at, one in enumerate(chain.certificates, 1)]
 
 
@@ -33,28 +34,28 @@ def _section(at: int, one: Certificate) -> Section:
     return title, list(_lines(one))
 
 
-def _lines(one: Certificate) -> Iterator[str]:
-    yield f"rule       {one.rule}"
+def _lines(one: Certificate) -> Iterator[Line]:
+    yield "rule", f"{one.rule}"
     for finding in one.findings:
-        yield f"DIFFERS    {finding.topic}: {finding.what}"
+        yield "DIFFERS", f"{finding.topic}: {finding.what}"
         if finding.do:
-            yield f"           to do: {finding.do}"
+            yield "", f"to do: {finding.do}"
     if one.facts:
-        yield f"facts      {_facts(one)}"
+        yield "facts", f"{_facts(one)}"
     if one.weights:
         of = one.weights
         rest = f", {of.within} changed as the rule allows" if of.within else ""
         bad = f", {of.outside} beyond it" if of.outside else ""
         worst = f"; greatest relative error {of.worst:.2g} ({of.worst_tensor})" if of.worst_tensor else ""
-        yield f"weights    {of.identical} of {of.tensors} tensors are identical{rest}{bad}{worst}"
+        yield "weights", f"{of.identical} of {of.tensors} tensors are identical{rest}{bad}{worst}"
     if one.behaviour:
         yield from _behaviour(one, one.behaviour)
     if one.layers:
         first = one.layers.first
         found = "none" if first is None else f"layer {first} (relative error {one.layers.errors[first]:.2g})"
-        yield f"layers     each fed with what the stage before gave it; first beyond {one.layers.tolerance:g}: {found}"
+        yield "layers", f"each fed with what the stage before gave it; first beyond {one.layers.tolerance:g}: {found}"
     for note in one.notes:
-        yield f"note       {note}"
+        yield "note", f"{note}"
 
 
 def _facts(one: Certificate) -> str:
@@ -65,22 +66,22 @@ def _facts(one: Certificate) -> str:
     return f"{text}; {len(hidden)} cannot be seen in {_name(one.after)}" if hidden else text
 
 
-def _behaviour(one: Certificate, of: Behaviour) -> Iterator[str]:
+def _behaviour(one: Certificate, of: Behaviour) -> Iterator[Line]:
     unit = "prompts are continued with the same greedy tokens" if of.unit == "token" else "rows get the same label"
     more = f" ({of.greedy_tokens} tokens compared)" if of.unit == "token" else ""
-    yield f"greedy     {of.identical} of {of.prompts} {unit}{more}"
+    yield "greedy", f"{of.identical} of {of.prompts} {unit}{more}"
     ends = f"[{of.agreement_low:.1%}, {of.agreement_high:.1%}]"
-    yield f"argmax     agrees on {of.agreement:.1%} {ends} of {of.units} {of.unit}s"
+    yield "argmax", f"agrees on {of.agreement:.1%} {ends} of {of.units} {of.unit}s"
     limit = "any" if one.tolerance.gap is None else f"{one.tolerance.gap:g}"
     gaps = f"mean {of.gap_mean:.2g}, p99 {of.gap_p99:.2g}, greatest {of.gap_max:.2g} nats"
-    yield f"gap        {gaps} of log-probability (mean allowed: {limit})"
-    yield f"KL         mean {of.kl_mean:.2g}, greatest {of.kl_max:.2g} nats a {of.unit}"
+    yield "gap", f"{gaps} of log-probability (mean allowed: {limit})"
+    yield "KL", f"mean {of.kl_mean:.2g}, greatest {of.kl_max:.2g} nats a {of.unit}"
     if parts := of.divergence:
         where = f"prompt {parts.prompt}, {parts.position} tokens in" if of.unit == "token" else f"row {parts.prompt}"
-        yield f"parts at   {where}: {_token(parts.before)} -> {_token(parts.after)}"
+        yield "parts at", f"{where}: {_token(parts.before)} -> {_token(parts.after)}"
         if parts.text:
             text = " ".join(parts.text.split())
-            yield f"           after '{text if len(text) < 70 else '...' + text[-67:]}'"
+            yield "", f"after '{text if len(text) < 70 else '...' + text[-67:]}'"
 
 
 def _token(one: Token) -> str:
