@@ -25,7 +25,7 @@ ROWS = 16
 EMBEDDINGS: bool = Field(
     True,
     description="of a language model or an encoder: keep its table of tokens (and the output layer) in 8 bits too; "
-    "false leaves them in bfloat16, as vLLM and other readers of compressed-tensors want them",
+    "false leaves them in bfloat16, as other readers of compressed-tensors want them",
 )
 
 Group: TypeAlias = Annotated[
