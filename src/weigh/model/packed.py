@@ -1,8 +1,8 @@
 """Hugging Face folders whose weights are whole numbers of 4 or 8 bits, in the layout of compressed-tensors.
 
 Torch's own CPU kernels compute on them here (`weigh.model.packed_layers`). Elsewhere, transformers 5.23 with
-compressed-tensors 0.20 reads the folders of 8 bits whose embedding is not packed; of those of 4 bits it packs and unpacks
-the same bytes, but its loader makes no room for packed zero points.
+compressed-tensors 0.20 reads the folders of 8 bits whose embedding is not packed; of those of 4 bits it packs and
+unpacks the same bytes, but its loader makes no room for packed zero points.
 
 Source: https://github.com/vllm-project/compressed-tensors, formats `pack-quantized` and `int-quantized`.
 """
