@@ -126,8 +126,8 @@ class Rounds:
         truth = found["generate"][0].tokens
         return {
             name: {
-                "seconds": one.times[-1], "cpu": cpu, "first": one.times[0], "tokens": len(one.tokens), "tested": one.tested,
-                "taken": one.taken, "steps": one.steps,
+                "seconds": one.times[-1], "cpu": cpu, "first": one.times[0], "tokens": len(one.tokens),
+                "tested": one.tested, "taken": one.taken, "steps": one.steps,
                 "same": next((i for i, (a, b) in enumerate(zip(one.tokens, truth)) if a != b), len(one.tokens)),
             }
             for name, (one, cpu) in found.items()
