@@ -21,7 +21,8 @@ class Wanda(Pruner):
 
     Inputs are those of the calibration rows; blocks follow one another, so that each is given what the pruned ones
     before it say. Good for language models up to a share of 0.5 without any training: LLaMA-2-7B from perplexity 5.12
-    to 6.42, where magnitude gives 14.89 and SparseGPT 6.51 (2306.11695, table 3).
+    to 6.42, where magnitude gives 14.89 and SparseGPT 6.51 (2306.11695, table 3). Measured here, SmolLM2-135M on
+    Python's manual, 32 windows of 64 tokens to calibrate on, 16 CPU-seconds: from 19.1 to 35.2, by magnitude to 434.
 
     Bad beyond that share, and where calibration rows are unlike those served. The zeros are stored and multiplied as
     before: the file is no smaller and no faster until a sparse format and a sparse kernel take it.
