@@ -26,8 +26,8 @@ class Structured(Pruner):
 
     Bad for quality without training afterwards (compress/combine: prune, then distill): a quarter of the neurons costs
     SmolLM2-135M 0.37 nats a token and saves 15 % of its file. Convolutional nets are cut by the size of weights alone;
-    that of the digits, a quarter of its channels cut, is 27 % smaller, takes 0.88 [0.86, 0.90] of the time, and is right
-    on 98.2 % where it was on 98.5 %.
+    that of the digits, a quarter of its channels cut, is 27 % smaller, takes 0.88 [0.86, 0.90] of the time and is
+    right on 98.2 % where it was on 98.5 %.
 
     Source: Fang et al., DepGraph, arXiv 2301.12900 (torch-pruning); score of neurons: An et al., FLAP, arXiv 2312.11983
     and Sun et al., arXiv 2306.11695.
