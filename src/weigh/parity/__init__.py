@@ -5,7 +5,7 @@ tokens, RoPE, ties, sizes), in their weights, and in what they answer; each kind
 """
 
 from weigh.parity.certificate import Certificate, Chain, Finding
-from weigh.parity.certify import Asked, Reader, certify
+from weigh.parity.certify import Asked, certify
 from weigh.parity.chain import certify_chain
 from weigh.parity.hops import KINDS, Hop, hop
 from weigh.parity.stage import Stage
@@ -17,7 +17,6 @@ __all__ = [
     "Chain",
     "Finding",
     "Hop",
-    "Reader",
     "Stage",
     "certify",
     "certify_chain",

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weigh.choice import Unfit, UsageError
+from weigh.choice import UsageError
+from weigh.model.source import Source
 from weigh.parity import behave, layers, rows
 from weigh.parity import probe as tokens
 from weigh.parity.adapter import Update, applied, read
 from weigh.parity.certificate import Behaviour, Certificate, Finding, Layers, Weights
 from weigh.parity.compare_facts import differing
 from weigh.parity.hops import RULES, Hop, Tolerance, tolerance
+from weigh.parity.hops import hop as hop_of
 from weigh.parity.stage import Stage, layer_of
 from weigh.parity.weights import Comparison
 
@@ -86,10 +88,38 @@ class Reader:
 
 
 def certify(
+    before: Stage | Source | Path | str, after: Stage | Source | Path | str, kind: Hop | str, asked: Asked | None = None
+) -> Certificate:
+    """The certificate of one hop.
+
+    Args:
+        before, after: the model on both sides, opened or by its path.
+        kind: what the hop was meant to do, as `hop` reads it: ``copy``, ``cast:dtype=bfloat16``, ...
+
+    Raises:
+        UsageError: one of them cannot be opened, they are of different kinds, or the adapter cannot be read.
+    """
+    asked = asked or Asked()
+    one, other = (_stage(of, asked) for of in (before, after))
+    meant = hop_of(kind) if isinstance(kind, str) else kind
+    if meant.tolerance is None:
+        meant = meant.model_copy(update={"tolerance": asked.tolerance})
+    return certified(one, other, meant, Reader(asked))
+
+
+def _stage(of: Stage | Source | Path | str, asked: Asked) -> Stage:
+    if isinstance(of, Stage):
+        return of
+    if isinstance(of, Source):
+        return Stage(of.path, of.architecture)
+    return Stage(of, asked.architecture if Path(of).suffix == ".safetensors" else "")
+
+
+def certified(
     before: Stage,
     after: Stage,
     hop: Hop,
-    reader: Reader | None = None,
+    reader: Reader,
     earlier: Sequence[tuple[str, Stage]] = (),
     known: dict[str, Any] | None = None,
 ) -> Certificate:
@@ -109,7 +139,6 @@ def certify(
             f"{before.path} is a {before.kind} and {after.path} a {after.kind}: they are no stages of one model; "
             "name two that are"
         )
-    reader = reader or Reader(Asked())
     updates = read(hop.adapter) if hop.adapter else {}
     notes: list[str] = []
     facts = {**(known or {}), **before.facts}
@@ -300,6 +329,3 @@ def _onnx_layers(
     if found is None:
         notes.append("layers are not visible in the ONNX file: only whole outputs were compared")
     return found
-
-
-__all__ = ["Asked", "Reader", "Unfit", "certify", "layer_of"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from weigh.choice import UsageError
 from weigh.parity.certificate import Certificate, Chain, Finding
-from weigh.parity.certify import Asked, Reader, certify
+from weigh.parity.certify import Asked, Reader, certified
 from weigh.parity.hops import RULES, Hop, Kind, tolerance
 from weigh.parity.stage import Stage, layer_of
 
@@ -48,7 +48,7 @@ def certify_chain(
         hop = hops[at] if hops else guessed(before, opened, asked.tolerance)
         known |= before.facts
         earlier = [(stage.name, stage) for stage in stages[:-1]]
-        certificates.append(certify(before, opened, hop, reader, earlier, known))
+        certificates.append(certified(before, opened, hop, reader, earlier, known))
         reader.forget(before)
         stages.append(opened)
     blamed = next((at for at, one in enumerate(certificates, 1) if not one.ok), None)
