@@ -210,6 +210,8 @@ def test_a_decision_without_a_model_writes_none(language: Made, tmp_path: Path):
         apply(lock, made.model_copy(update={"chosen": None}), tmp_path / "served")
     with pytest.raises(UsageError, match="monitor/drift chooses no model file"):
         apply(lock.model_copy(update={"choice": "monitor/drift"}), made, tmp_path / "served")
+    with pytest.raises(UsageError, match=r"serve/decoding chooses how a model runs .* set bfloat16 where it serves"):
+        apply(lock.model_copy(update={"choice": "serve/decoding"}), made, tmp_path / "served")
     with pytest.raises(UsageError, match="no longer those that were decided on"):
         apply(lock.model_copy(update={"task_fingerprint": "sha256:0"}), made, tmp_path / "served")
 

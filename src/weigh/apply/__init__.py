@@ -81,6 +81,11 @@ def _chosen(lock: Lock, made: Decision, record: str) -> Chosen:
     from weigh.model.module import reopened
 
     choice = catalog.choice(lock.choice)
+    if lock.choice.startswith("serve/"):
+        raise UsageError(
+            f"{lock.choice} chooses how a model runs and makes no other one: set {made.chosen or 'what it chose'} "
+            "where it serves; weigh apply writes what the compress choices chose"
+        )
     if not isinstance(choice, ModelChoice):
         raise UsageError(f"{lock.choice} chooses no model file, so that there is nothing to write")
     if made.chosen is None:

@@ -36,7 +36,7 @@ def certified(chosen: Chosen, file: Path, form: str, to: Path) -> Certificate:
     Raises:
         UsageError: it does not answer as what was measured, with the first finding.
     """
-    from weigh.parity import Asked, Hop, Reader, certify
+    from weigh.parity import Asked, Hop, certify
 
     result, kind = chosen.result, chosen.result.kind
     if kind == "encoder" and result.outputs[0].name == "scores":
@@ -58,7 +58,7 @@ def certified(chosen: Chosen, file: Path, form: str, to: Path) -> Certificate:
             f"what {chosen.name} made has no {form} form that runs (it {why[:160]}); leave --as out to take it as it "
             "was measured"
         ) from None
-    found = certify(before, after, hop, Reader(asked))
+    found = certify(before, after, hop, asked)
     if not found.ok:
         first = found.findings[0]
         raise UsageError(

@@ -52,7 +52,7 @@ def need_form(source: Source, form: str, name: str) -> None:
                "original and let llama.cpp quantize: serve/runtime")
         )  # fmt: skip
     if form == "gguf" and (source.format != "huggingface" or source.kind != "language"):
-        what = f"a {source.kind}" if source.format == "huggingface" else "a net of your own"
+        what = f"no language model ({source.kind})" if source.format == "huggingface" else "a net of your own"
         raise UsageError(f"GGUF holds language models, and this is {what}; type --as onnx, or {as_is}")
 
 
