@@ -39,7 +39,7 @@ def run(name: str, make: Callable[[Work], Pipeline], origin: Path, folder: Path,
     try:
         made = make(Work(origin, folder, seed))
         clock = time.process_time()
-        chain = certify_chain(made.stages, made.hops, Asked(seed=seed))
+        chain = certify_chain(made.stages, made.hops, Asked(seed=seed, stop=True))
         seconds = time.process_time() - clock
     finally:
         shutil.rmtree(folder, ignore_errors=True)

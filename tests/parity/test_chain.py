@@ -49,6 +49,9 @@ def test_the_hop_with_the_fault_is_blamed_and_its_layer(row: list[Path], hops: l
     chain = certify_chain(stages, hops, ASKED)
     assert (chain.blamed, chain.layer) == (broken, 1)
     assert chain.certificates[broken % 2].ok
+    first = certify_chain(stages, hops, Asked(prompts=4, new_tokens=4, stop=True))
+    assert (first.blamed, len(first.certificates)) == (broken, broken)
+    assert told.sections(first)[-1][0].endswith("not looked at") == (broken == 1)
     assert f"hop {broken}," in told.answer(chain) and "layer 1" in told.answer(chain)
 
 

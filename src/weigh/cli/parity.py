@@ -47,6 +47,7 @@ Exit status: 0 every hop keeps its rule; 8 one does not; 2 what was asked cannot
 @click.option("--rows", type=click.Path(path_type=Path), help="Inputs of a classifier (.npz); random if not given.")
 @click.option("--architecture", default="", metavar="FILE:FUNCTION", help="What builds a net for a .safetensors file.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which prompts, in which order.")
+@click.option("--first", is_flag=True, help="Stop at the first hop that breaks its rule.")
 @click.option("--to", type=click.Path(path_type=Path), help="Where to write the certificate; parity/ if not given.")
 @json_flag
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -60,6 +61,7 @@ def command(
     rows: Path | None,
     architecture: str,
     seed: int,
+    first: bool,
     to: Path | None,
     as_json: bool,
     quiet: bool,
@@ -71,7 +73,7 @@ def command(
     """
     from weigh.parity import Asked, certify_chain, hop
 
-    asked = Asked(prompts, tokens, seed, text, rows, architecture, tolerance)
+    asked = Asked(prompts, tokens, seed, text, rows, architecture, tolerance, first)
 
     def tell(doing: str) -> None:
         if not quiet:

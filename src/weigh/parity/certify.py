@@ -35,6 +35,7 @@ class Asked:
         rows: inputs of a classifier, an .npz; random ones when None.
         architecture: what builds a net for a .safetensors file, ``net.py:build``; it is run.
         tolerance: of hops that state none, nats a token.
+        stop: whether to stop at the first hop that breaks its rule, which is the one to blame.
     """
 
     prompts: int = tokens.PROMPTS
@@ -44,6 +45,7 @@ class Asked:
     rows: Path | None = None
     architecture: str = ""
     tolerance: float | None = None
+    stop: bool = False
 
 
 @dataclass

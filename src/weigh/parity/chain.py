@@ -50,6 +50,8 @@ def certify_chain(
         earlier = [(stage.name, stage) for stage in stages[:-1]]
         certificates.append(certified(before, opened, hop, reader, earlier, known))
         reader.forget(before)
+        if asked.stop and not certificates[-1].ok:
+            break
         stages.append(opened)
     blamed = next((at for at, one in enumerate(certificates, 1) if not one.ok), None)
     return Chain(

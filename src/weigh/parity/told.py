@@ -25,7 +25,9 @@ def answer(chain: Chain) -> str:
 
 def sections(chain: Chain) -> list[Section]:
     """A heading and labelled lines for each hop."""
-    return [_section(at, one) for at, one in enumerate(chain.certificates, 1)]
+    made = [_section(at, one) for at, one in enumerate(chain.certificates, 1)]
+    left = len(chain.stages) - 1 - len(made)
+    return [*made, (f"{left} later {'hop was' if left == 1 else 'hops were'} not looked at", [])] if left else made
 
 
 def _section(at: int, one: Certificate) -> Section:
