@@ -28,8 +28,8 @@ from weigh.model.source import Source
 class Gptq(Quantizer):
     """Weights of 4 bits, rounded by the Hessian of each layer on calibration text, so that errors make up for another.
 
-    Good for language models in 4 bits: the size and the speed of int4_weights at a fraction of its loss (on SmolLM2 0.04
-    nats a token, against 0.19).
+    Good for language models in 4 bits: the size and the speed of int4_weights at a fraction of its loss (on SmolLM2
+    0.04 nats a token, against 0.19).
 
     Bad where text that is like the later requests is missing, and for the time that it takes: each block is run twice,
     and a matrix of inputs x inputs solved for each layer.

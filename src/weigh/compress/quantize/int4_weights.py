@@ -18,8 +18,8 @@ class Int4Weights(Quantizer):
 
     Good for size and for the time of a written token, at once: nothing is smaller or sooner made.
 
-    Bad for small models, which lose much by it: on SmolLM2 the text costs 0.19 nats a token more. gptq has the same size
-    and speed and loses less.
+    Bad for small models, which lose much by it: on SmolLM2 the text costs 0.19 nats a token more. gptq has the same
+    size and speed and loses less.
 
     Source: torch's CPU kernel `_weight_int4pack_mm_for_cpu`, in the file layout of compressed-tensors (pack-quantized);
     of ONNX files and other nets ONNX Runtime's `MatMulNBits`.
