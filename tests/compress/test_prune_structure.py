@@ -112,7 +112,7 @@ def test_blocks_are_scored_as_the_papers_say(source: Source) -> None:
         del shorter.model.layers[place]
         shorter.config.num_hidden_layers = 3
         losses.append(-language.read(shorter, TOKENS).loglik.mean())
-    assert least_loss(net, TOKENS, 1) == [int(np.argmin(losses))]
+    assert least_loss(net, TOKENS, 2) == np.argsort(losses)[:2].tolist()
 
 
 def test_a_narrow_mlp_is_the_dense_one_with_neurons_out(source: Source) -> None:

@@ -37,8 +37,8 @@ class Depth(Pruner):
 
     share: float = Field(0.1, gt=0, lt=1, description="share of blocks that are left out; at least one is")
     by: Literal["cosine", "loss"] = Field(
-        "cosine", description="which: those whose output is the most like their input, in one pass; or one after "
-        "another the one without which the calibration text is foretold best, in a pass a block each time"
+        "cosine", description="which: those whose output is the most like their input, in one pass; or those "
+        "without which, each alone, the calibration text is foretold best, in a pass a block"
     )  # fmt: skip
     windows: int = Field(8, ge=1, description="by=loss: calibration windows to look at")
 
