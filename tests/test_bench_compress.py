@@ -194,9 +194,11 @@ def test_what_is_chosen_is_timed_against_the_model(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(duets, "ROUNDS", 120)
     monkeypatch.setattr(duets, "by_weigh", lambda *asked: {"chosen": None})
     monkeypatch.setattr(duets, "by_peer", lambda *asked: [{"chosen": subject.models["float32"]}])
-    found = duets.measured("dice")
+    found = duets.ratios("dice", tmp_path)
     assert list(found) == ["weigh", "inc"]
-    assert all(0.5 < one.estimate < 2 for one in found.values())
+    assert all(0.5 < ratio < 2 for ratio, _, _ in found.values())
+    monkeypatch.setattr(duets, "measured", None)
+    assert duets.ratios("dice", tmp_path) == found
 
 
 def test_what_cannot_be_asked_is_refused_in_a_line(capsys: pytest.CaptureFixture[str]):

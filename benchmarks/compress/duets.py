@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -12,16 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.compress import material
+from benchmarks.compress.fronts import FOLDER
 from benchmarks.compress.material import Material
-from benchmarks.compress.rivals import PEERS, Draw, by_peer, by_weigh, written
+from benchmarks.compress.rivals import PEERS, Draw, Kept, by_peer, by_weigh, written
 from benchmarks.compress.runs import Net
 from benchmarks.compress.tables import _no_collection, _turn
+from weigh.data.cache import replacing
 from weigh.scale.interval import Interval
 from weigh.scale.ratio import median_ratio
 
 FLOOR, SEED = 0.01, 0
 ROUNDS, FRESH = 900, 30
 """Rounds; those after which every session is loaded anew."""
+
+
+def ratios(task: str, folder: Path = FOLDER) -> dict[str, tuple[float, float, float]]:
+    """By rule the ratio and its interval; kept until the rules or this file change."""
+    digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    kept = folder / "duets" / f"{task}-{Kept(folder).path.stem}-{digest}.json"
+    if not kept.exists():
+        found = {rule: (one.estimate, one.low, one.high) for rule, one in measured(task).items()}
+        with replacing(kept) as temporary:
+            (folder / ".gitignore").write_text("*\n")
+            temporary.write_text(json.dumps(found))
+    told: dict[str, tuple[float, float, float]] = {rule: tuple(of) for rule, of in json.loads(kept.read_text()).items()}
+    return told
 
 
 def measured(task: str) -> dict[str, Interval]:
