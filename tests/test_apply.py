@@ -181,6 +181,13 @@ def test_killed_half_way_leaves_nothing_half_written(language: Made, tmp_path: P
     with pytest.raises(KeyboardInterrupt):
         apply(*language, tmp_path / "served")
     assert not list(tmp_path.iterdir())
+    left = tmp_path / f".served.{'0' * 32}.tmp"  # of a run that was killed by the system
+    left.mkdir()
+    os.utime(left, (1, 1))
+    monkeypatch.undo()
+    monkeypatch.setenv("WEIGH_CACHE", str(Path(language[0].task["model"]).parents[1] / "cache"))
+    apply(*language, tmp_path / "served")
+    assert files(tmp_path) == {"served"}
 
 
 def test_two_at_once_leave_one_whole_folder(language: Made, tmp_path: Path):

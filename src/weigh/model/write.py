@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import glob
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from weigh.choice import UsageError
@@ -121,6 +123,7 @@ def whole_folder(to: Path, task: ModelTask, overwrite: bool) -> Iterator[Path]:
     """
     _need_apart(to, task)
     to.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(to)
     temporary = to.parent / f".{to.name}.{uuid.uuid4().hex}.tmp"
     try:
         temporary.mkdir()
@@ -128,6 +131,14 @@ def whole_folder(to: Path, task: ModelTask, overwrite: bool) -> Iterator[Path]:
         _settle(temporary, to, overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sweep(to: Path) -> None:
+    """Remove what a run that was killed left a day ago or longer."""
+    for old in to.parent.glob(f".{glob.escape(to.name)}.{'[0-9a-f]' * 32}.tmp"):
+        with suppress(FileNotFoundError):  # it was another run's, which has put it in its place
+            if time.time() - old.stat().st_mtime > 86400:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def _settle(new: Path, to: Path, overwrite: bool) -> None:
