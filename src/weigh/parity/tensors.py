@@ -105,11 +105,7 @@ class OfModule(Tensors):
         def read() -> Tensor:
             import torch
 
-            if (
-                hasattr(value, "dequantize")
-                and type(value).__name__ != "Parameter"
-                and not hasattr(part, "quant_state")
-            ):
+            if type(value).__module__.partition(".")[0] in ("torchao", "optimum"):
                 return torch.as_tensor(value.dequantize()).float()
             with torch.inference_mode():
                 if hasattr(part, "num_embeddings"):
