@@ -43,10 +43,10 @@ def main() -> None:
         require=limits,
     )
     pruned = step(
-        "2. Can a third of its weights, or three of its thirty blocks, be left out of it?",
+        "2. Can half of its weights, or three of its thirty blocks, be left out?",
         "compress/prune",
         judged,
-        options=["wanda:share=0.33", "depth"],
+        options=["wanda", "depth"],
         objective="latency",
         require=limits[:1],
     )
@@ -70,7 +70,7 @@ def main() -> None:
 
     story = [
         Step("Which numbers", "Size, under the limits on what is lost and on how long a token takes.", numbers.lock),
-        Step("What can be left out", "Each share by itself costs more than is allowed.", pruned.lock),
+        Step("What can be left out", "Half of the weights (Wanda), or three of thirty blocks.", pruned.lock),
         Step(
             "Whether it is still the same model",
             "Float against chosen.",
