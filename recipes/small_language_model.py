@@ -51,6 +51,10 @@ def main() -> None:
         require=limits[:1],
     )
 
+    if numbers.chosen is None:
+        raise SystemExit(
+            "No numbers were chosen: leave the machine alone meanwhile, or allow a token more time (SLOWEST)."
+        )
     served = OUT / "served"
     with Ledger(OUT / "ledger.db") as ledger:
         written = apply(ledger.lock(numbers.lock), numbers, served, record=ledger.record(numbers.lock), overwrite=True)
