@@ -13,7 +13,6 @@ from weigh import Decision, Ledger, decide
 from weigh.apply import apply
 from weigh.choice import Table
 from weigh.data import manual, smollm2
-from weigh.data.cache import replacing
 from weigh.model.huggingface import computed_in
 from weigh.parity import Asked, Chain, certify_chain, hop, told
 from weigh.progress import Watch
@@ -61,7 +60,7 @@ def main() -> None:
     print(f"\n3. Is it the model that it was? The chosen one is {written.model}, its card {written.card}.", flush=True)
     kind = {"none": "copy", "bfloat16": "cast"}.get(str(numbers.chosen), "quantize")
     chain = certify_chain([model, served], [hop(kind)], Asked(prompts=16, new_tokens=8, seed=SEED, text=text))
-    keep(chain, served.with_name("parity.json"))
+    served.with_name("parity.json").write_text(chain.model_dump_json(indent=1) + "\n", encoding="utf-8")
     print(told.answer(chain), flush=True)
 
     writing = step(
@@ -97,12 +96,6 @@ def step(heading: str, choice: str, task: dict[str, Any], **asked: Any) -> Decis
         )
     print(made, flush=True)
     return made
-
-
-def keep(chain: Chain, path: Path) -> None:
-    """The certificate as JSON."""
-    with replacing(path) as temporary:
-        temporary.write_text(chain.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def parity(chain: Chain) -> Table:
