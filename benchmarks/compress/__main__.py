@@ -3,8 +3,8 @@
 ``make bench-compress [ARGS="--part fronts --resamples 500 --draws 40"]`` does three things; a run of some parts prints
 and writes nothing, and what was played is kept under ``benchmarks/results/.compress``, so that a killed run goes on.
 
-**fronts**: tables of 15 to 40 compressed candidates (options of compress/quantize on trained nets, on narrower and on
-pruned ones), each judged on every row and timed in every round. A resample is new rows and runs of rounds out of the
+**fronts**: tables of 24 to 40 compressed candidates (options of compress/quantize on a trained net, on narrower and on
+pruned ones, timed too; and two families of bench-decisions), each judged on every row and timed in every round. A resample is new rows and runs of rounds out of the
 table; `weigh.scale.front.Front` may measure a third of it. Counted is the share of resamples in which a candidate that
 none dominates in truth is called dominated, and in which one of all intervals leaves out its truth. Estimates alone,
 from a third of the rows of every candidate, are beside it.
@@ -47,7 +47,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     known.add_argument("--part", action="append", choices=PARTS, help="this part; again for more; all by default")
     known.add_argument("--resamples", type=at_least(1), default=500, help="resamples of each table")
     known.add_argument("--draws", type=at_least(1), default=40, help="draws of the rows, for each floor")
-    known.add_argument("--slow-draws", type=at_least(1), default=12, help=f"the same for {', '.join(SLOW)}")
+    known.add_argument("--slow-draws", type=at_least(1), default=8, help=f"the same for {', '.join(SLOW)}")
     known.add_argument("--seconds", type=at_least(1), help="stop after about so many seconds, and write nothing")
     known.add_argument("--jobs", type=at_least(1), default=2, help="processes that play")
     known.add_argument("--again", action="store_true", help="forget what was played before")

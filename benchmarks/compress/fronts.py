@@ -42,10 +42,6 @@ TINY = 1e-9
 QUESTIONS: tuple[tuple[str, Against], ...] = (
     ("flights", "size"),
     ("flights", "latency"),
-    ("fashion", "size"),
-    ("fashion", "latency"),
-    ("digits", "size"),
-    ("digits", "latency"),
     ("family:fashion-wide", "size"),
     ("family:census-deep", "size"),
 )
