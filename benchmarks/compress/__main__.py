@@ -4,10 +4,10 @@
 and writes nothing, and what was played is kept under ``benchmarks/results/.compress``, so that a killed run goes on.
 
 **fronts**: tables of 24 to 40 compressed candidates (options of compress/quantize on a trained net, on narrower and on
-pruned ones, timed too; and two families of bench-decisions), each judged on every row and timed in every round. A resample is new rows and runs of rounds out of the
-table; `weigh.scale.front.Front` may measure a third of it. Counted is the share of resamples in which a candidate that
-none dominates in truth is called dominated, and in which one of all intervals leaves out its truth. Estimates alone,
-from a third of the rows of every candidate, are beside it.
+pruned ones, timed too; and two families of bench-decisions), each judged on every row and timed in every round. A
+resample is new rows and runs of rounds out of the table; `weigh.scale.front.Front` may measure a third of it. Counted
+is the share of resamples in which a candidate that none dominates in truth is called dominated, and in which one of all
+intervals leaves out its truth. Estimates alone, from a third of the rows of every candidate, are beside it.
 
 **rivals**: `weigh.decide("compress/quantize")`, Intel Neural Compressor's accuracy-driven tuning and Olive's search get
 the same model, 1,000 rows, 200 rows to calibrate on and floor, again and again. What each ships is judged on all rows
