@@ -74,6 +74,8 @@ def allowed(module: str) -> tuple[str, ...] | None:
         return ("scale", *CORE, "data", "model")
     if level == "parity":
         return ("scale", *CORE, "data", "model", "parity")
+    if module.startswith("weigh.compress.combine"):  # its options are chains of options, which the catalog finds
+        return ("scale", *CORE, "data", "model", level, "catalog")
     if level in AREAS:
         return ("scale", *CORE, "data", "model", level)
     return None
