@@ -96,7 +96,8 @@ def main() -> None:
     if asked.only or asked.model or (len(cases) < len(FAULTS) + len(CLEAN) and not asked.kept):
         print(json.dumps(figures(cases)), flush=True)
     else:
-        report("parity", figures(cases))
+        there = {case["name"] for case in cases}
+        report("parity", figures(cases) | {"not_measured": [name for name in FAULTS | CLEAN if name not in there]})
 
 
 def cases_of(asked: argparse.Namespace) -> list[Case]:
