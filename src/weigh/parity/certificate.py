@@ -116,9 +116,8 @@ class Certificate(Frozen):
     @property
     def layer(self) -> int | None:
         """The first layer that differs beyond the tolerance, where one is known."""
-        if self.layers is not None and self.layers.first is not None:
-            return self.layers.first
-        return min((one.layer for one in self.findings if one.layer is not None), default=None)
+        told = [one.layer for one in self.findings] + ([self.layers.first] if self.layers else [])
+        return min((layer for layer in told if layer is not None), default=None)
 
 
 class Chain(Frozen):
