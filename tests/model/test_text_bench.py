@@ -82,7 +82,7 @@ def test_a_trial_pairs_with_the_original_on_windows_that_every_option_sees(
     assert plain["drop"] == [0, 0] and plain["agreement"] == [1, 1] and plain["size"] == other["size"]
     ids = bench._windows[4:6]
     lost = (language.read(bench.original, ids).loglik - language.read(blunt.module, ids).loglik).mean(1)
-    np.testing.assert_allclose(other["drop"], np.clip(lost, -0.5, 0.5))
+    np.testing.assert_allclose(other["drop"], np.clip(lost, -bench.task.clip, bench.task.clip))
     assert other["agreement"] == [1, 1] and other["accuracy"] == plain["accuracy"]
     assert 100 < float(plain["memory"]) < 2000  # type: ignore[arg-type]
     assert len(bench.exhibits({"same": same, "blunt": blunt})) == 3

@@ -19,19 +19,19 @@ EPILOG = """
 Examples:
   weigh parity trained/ served/
   weigh parity trained/ model-q8.gguf --hop gguf
-  weigh parity base/ merged/ half/ model.gguf --hop merge:adapter=lora/ --hop cast:dtype=bfloat16 --hop gguf
+  weigh parity base/ merged/ half/ --hop merge:adapter=lora/ --hop cast:dtype=bfloat16
   weigh parity trained/ exported.onnx --hop export:tolerance=0.005
 
 \b
 Kinds of hops, each of which says what may change:
   copy      nothing
   cast      each weight is rounded once (dtype=bfloat16 or float16 or float32)
-  merge     weights are base + scaled B A, worked out in float32 (adapter=FOLDER, dtype= if it is then cast)
+  merge     weights are base + scaled B A, worked out in float32 (adapter=FOLDER; dtype= if cast)
   prune     weights become 0, or layers go
   quantize  matrices are rounded as far as their bits say (bits=4, where the model does not say)
   export, runtime   outputs differ by float32 rounding
   gguf      matrices are rounded as far as their GGUF type says
-Every kind takes tolerance=X: the greatest mean difference in the log-probability of the next token, in nats.
+Every kind takes tolerance=X: the greatest mean difference in the next token's log-probability, in nats.
 
 Exit status: 0 every hop keeps its rule; 8 one does not; 2 what was asked cannot work.
 """

@@ -65,8 +65,8 @@ DROP = Measure(
     unit="nats a token",
     better="lower",
     kind="mean",
-    low=-0.5,
-    high=0.5,
+    low=-0.2,
+    high=0.2,
     finite=True,
     meaning="log-likelihood a token that is lost against the original model, the mean over one window of text; beyond "
     "`clip` it counts as `clip`, so that the mean of a badly damaged model is understated",

@@ -85,7 +85,10 @@ class ModelTask(Task):
     prompt_tokens: int = Field(16, ge=1, description="text: tokens that a timed request begins with")
     new_tokens: int = Field(8, ge=1, description="text: tokens that a timed request writes, greedily")
     clip: float = Field(
-        0.5, gt=0, description="text: a loss or gain of log-likelihood beyond this counts as this, in nats a token"
+        0.2,
+        gt=0,
+        description="text: a window's loss or gain of log-likelihood beyond this counts as this, in nats a token; the "
+        "less, the fewer windows certify a limit; several nats where badly damaged models are to be told apart",
     )
 
     def files(self) -> dict[str, Path]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from weigh.compress.prune._layers import blocks
-from weigh.compress.prune._walk import batches, run
 from weigh.model import language
+from weigh.model.layers import blocks
 from weigh.model.task import Calibration
+from weigh.model.walk import batches, run
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from weigh.choice import Unfit
-from weigh.compress.prune._layers import need_layers
-from weigh.compress.prune._walk import in_order
 from weigh.compress.prune._width import kept_width
+from weigh.model.layers import need_layers
 from weigh.model.net import example_rows
 from weigh.model.source import Source, reason
+from weigh.model.walk import in_order
 
 
 def need_channels(share: float, heads: float) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.compress.prune._graph import tensors, weights
-from weigh.compress.prune._layers import layers
 from weigh.compress.prune._lifted import layer_weights
+from weigh.model.layers import layers
 
 if TYPE_CHECKING:
     from weigh.model.artefact import Artefact

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import Unfit
-from weigh.compress.prune._layers import matrix, shaped
+from weigh.model.layers import matrix, shaped
 
 if TYPE_CHECKING:
     import torch

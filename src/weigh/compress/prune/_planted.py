@@ -9,9 +9,9 @@ from pydantic import Field
 
 from weigh.compress.prune import Calibration, Pruner
 from weigh.compress.prune._blocks import without
-from weigh.compress.prune._layers import layers, need_blocks
 from weigh.compress.prune._masks import cut, least
 from weigh.compress.prune._net import opened, written
+from weigh.model.layers import layers, need_blocks
 from weigh.model.source import Source
 
 

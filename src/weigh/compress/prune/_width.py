@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import Unfit
-from weigh.compress.prune._layers import need_blocks
 from weigh.compress.prune._masks import energy
-from weigh.compress.prune._walk import walk
+from weigh.model.layers import need_blocks
 from weigh.model.task import Calibration
+from weigh.model.walk import walk
 
 if TYPE_CHECKING:
     import torch

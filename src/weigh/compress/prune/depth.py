@@ -11,8 +11,8 @@ from pydantic import Field
 from weigh.choice import Unfit
 from weigh.compress.prune import Calibration, Pruner
 from weigh.compress.prune._blocks import influence, least_loss, without
-from weigh.compress.prune._layers import need_blocks
 from weigh.compress.prune._net import opened, written
+from weigh.model.layers import need_blocks
 from weigh.model.source import Source
 
 if TYPE_CHECKING:

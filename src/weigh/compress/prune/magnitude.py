@@ -10,9 +10,9 @@ from pydantic import Field
 
 from weigh.compress.prune import Calibration, Pruner
 from weigh.compress.prune._graph import magnitude_of_graph
-from weigh.compress.prune._layers import need_layers
 from weigh.compress.prune._masks import cut, least
 from weigh.compress.prune._net import opened, written
+from weigh.model.layers import need_layers
 from weigh.model.source import Source
 
 

@@ -10,11 +10,11 @@ from pydantic import Field, model_validator
 
 from weigh.compress.prune import Calibration, Pruner
 from weigh.compress.prune._graph import groups_of_graph
-from weigh.compress.prune._layers import matrix, need_layers
 from weigh.compress.prune._masks import cut, energy, least_of_groups, need_divisible, table
 from weigh.compress.prune._net import opened, written
-from weigh.compress.prune._walk import walk
+from weigh.model.layers import matrix, need_layers
 from weigh.model.source import Source
+from weigh.model.walk import walk
 
 
 @final

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, final
 from pydantic import Field
 
 from weigh.compress.prune import Calibration, Pruner
-from weigh.compress.prune._layers import matrix, shaped
 from weigh.compress.prune._net import opened, written
 from weigh.compress.prune._solve import gram, solved
-from weigh.compress.prune._walk import walk
+from weigh.model.layers import matrix, shaped
 from weigh.model.source import Source
+from weigh.model.walk import walk
 
 
 @final

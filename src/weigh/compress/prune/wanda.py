@@ -11,8 +11,8 @@ from pydantic import Field
 from weigh.compress.prune import Calibration, Pruner
 from weigh.compress.prune._masks import cut, energy, least_of_rows, table
 from weigh.compress.prune._net import opened, written
-from weigh.compress.prune._walk import walk
 from weigh.model.source import Source
+from weigh.model.walk import walk
 
 
 @final

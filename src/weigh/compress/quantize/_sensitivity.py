@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from weigh.compress.prune._layers import need_blocks
-from weigh.compress.prune._walk import batches, run
 from weigh.compress.quantize._packing import nearest
 from weigh.compress.quantize._solve import first
+from weigh.model.layers import need_blocks
 from weigh.model.packed import Scheme
 from weigh.model.task import Calibration
+from weigh.model.walk import batches, run
 
 if TYPE_CHECKING:
     import torch

@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import Field
 
 from weigh.choice import Unfit
-from weigh.compress.prune._walk import walk
 from weigh.compress.quantize._hessian import solved, squares
 from weigh.compress.quantize._packing import Whole, nearest
 from weigh.model.packed import Scheme
 from weigh.model.task import Calibration
+from weigh.model.walk import walk
 
 WINDOWS: int = Field(64, ge=1, description="calibration windows that are looked at, of those that there are")
 

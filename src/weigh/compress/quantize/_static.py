@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import Unfit
-from weigh.compress.prune._walk import batches, run
 from weigh.compress.quantize._packing import inner_layers, loaded, nearest, outer_layers, write
 from weigh.compress.quantize._ranges import Passes, Ranges
 from weigh.model.packed import Scheme
 from weigh.model.source import Source
 from weigh.model.task import Calibration
+from weigh.model.walk import batches, run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

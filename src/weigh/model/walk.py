@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from weigh.choice import Unfit
-from weigh.compress.prune._layers import blocks, layers, need_layers
+from weigh.model.layers import blocks, layers, need_layers
 from weigh.model.task import Calibration
 
 if TYPE_CHECKING:
