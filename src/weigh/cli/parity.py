@@ -31,7 +31,7 @@ Kinds of hops, each of which says what may change:
   quantize  matrices are rounded as far as their bits say (bits=4, where the model does not say)
   export, runtime   outputs differ by float32 rounding
   gguf      matrices are rounded as far as their GGUF type says
-Every kind takes tolerance=X: the greatest mean difference in the next token's log-probability, in nats.
+Every kind takes tolerance=X: the greatest mean difference in a token's log-probability (nats).
 
 Exit status: 0 every hop keeps its rule; 8 one does not; 2 what was asked cannot work.
 """
