@@ -62,7 +62,7 @@ def language(home: Path) -> Made:
         task = write_language_toy(home / "toy", layers=2)
         (task.model / "README.md").write_text("---\nlicense: apache-2.0\nlanguage: en\n---\n# A toy\n")
         task = task.model_copy(update={"rounds": 10, "windows": 4, "data": task.data})
-        return decided(task, home, options=["bfloat16"], objective="size", require=["drop <= 0.3"])
+        return decided(task, home, options=["bfloat16"], objective="size", require=["drop <= 0.15"])
 
 
 @pytest.fixture(scope="module")
