@@ -71,22 +71,26 @@ class Session:
         """
         import numpy as np
 
-        rows = len(next(iter(feed.values())))
-        return np.concatenate([self._part(feed, start, rows) for start in range(0, rows, self._batch)])
+        rows, size = len(next(iter(feed.values()))), self._batch
+        items = list(self._filled(feed, rows).items())
+        run, wanted, starts = self._session.run, self._wanted, range(0, rows, size)
+        parts = [run(wanted, {name: values[start : start + size] for name, values in items})[0] for start in starts]
+        length = len(items[0][1])
+        for start, part in zip(starts, parts):
+            asked = min(size, length - start)
+            if not isinstance(part, np.ndarray) or part.shape[:1] != (asked,):
+                has = f"the shape {part.shape}" if isinstance(part, np.ndarray) else f"a {type(part).__name__}"
+                raise ValueError(f"the output '{wanted[0]}' is no array with one answer a row: {has} for {asked} rows")
+        return np.concatenate(parts)[:rows]
 
-    def _part(self, feed: Feed, start: int, rows: int) -> NDArray[Any]:
+    def _filled(self, feed: Feed, rows: int) -> Feed:
+        """The rows, the last one repeated until they fill a batch where the model takes no fewer."""
         import numpy as np
 
-        stop = min(start + self._batch, rows)
-        places = np.minimum(np.arange(start, start + self._batch), rows - 1) if self._full else slice(start, stop)
-        part = self._session.run(self._wanted, {name: values[places] for name, values in feed.items()})[0]
-        asked = self._batch if self._full else stop - start
-        if not isinstance(part, np.ndarray) or part.shape[:1] != (asked,):
-            has = f"the shape {part.shape}" if isinstance(part, np.ndarray) else f"a {type(part).__name__}"
-            raise ValueError(
-                f"the output '{self._wanted[0]}' is no array with one answer a row: {has} for {asked} rows"
-            )
-        return part[: stop - start]
+        if not self._full or rows % self._batch == 0:
+            return feed
+        places = np.minimum(np.arange(-(-rows // self._batch) * self._batch), rows - 1)
+        return {name: values[places] for name, values in feed.items()}
 
     def times(self, feed: Feed, warmup: int, runs: int) -> list[float]:
         """Milliseconds of each of `runs` runs, one after another, after `warmup` that do not count.
