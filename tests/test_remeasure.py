@@ -59,7 +59,7 @@ def test_asked_again_it_measures_nothing_and_says_the_same(tmp_path: Path):
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path: Path):
-    record, _ = decided(tmp_path, Biased(p=0.62), Biased(p=0.5))
+    record, asked = decided(tmp_path, Biased(p=0.62), Biased(p=0.5))
 
     def stop(event: Event) -> None:
         if event.kind == "block" and event.block == 2:
@@ -68,7 +68,8 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         again(record, seed=5, watch=stop)
     with Ledger(tmp_path / "ledger.db") as book:
-        kept = book.evidence(book.locks()[-1].digest())
+        (stopped,) = {lock.digest() for lock in book.locks()} - {asked.lock}
+        kept = book.evidence(stopped)
     assert {row.block for row in kept} == {0, 1, 2}
     found = again(record, seed=5)
     whole = rows_of(tmp_path, found.lock)

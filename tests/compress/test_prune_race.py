@@ -49,7 +49,7 @@ def test_zeros_are_not_taken_for_speed(toy: Any) -> None:
 
 
 def test_what_is_cut_off_is_smaller_and_any_damage_is_refused(toy: Any) -> None:
-    decision = toy(["depth:share=0.5", "structured"], objective="size", require=["drop <= 0.2"])
+    decision = toy(["depth:share=0.5", "structured"], objective="size", require=["drop <= 0.1"])
     assert decision.chosen == "none" and decision.verdict == "chosen"
     for spec in ("depth:share=0.5", "structured"):
         standing = decision.standing(spec)

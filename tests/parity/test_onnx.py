@@ -13,7 +13,9 @@ from weigh.parity import Asked, certify_chain, hop
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:# The axis name:UserWarning"
+    ),
 ]
 ASKED = Asked(prompts=4, new_tokens=4)
 

@@ -12,7 +12,15 @@ from weigh.choice import Unfit
 
 
 def need_compiler(who: str) -> None:
-    """Raises `Unfit` where there is no C++ compiler for `who` to run."""
+    """Raises `Unfit` where `who` finds no C++ compiler, or torch where a compiler does not."""
+    import torch
+
+    home = os.path.dirname(torch.__file__)
+    if any(letter.isspace() for letter in home):
+        raise Unfit(
+            f"{who} compiles with the headers of torch, which torch does not find under a path with a blank ({home}): "
+            "make the environment in a folder without one"
+        )
     wanted = os.environ.get("CXX", "g++")
     if shutil.which(wanted) is None:
         raise Unfit(
