@@ -25,7 +25,14 @@ def write_toy(folder: Path, seed: int = 0) -> RuntimeTask:
 
     made = write_language_toy(folder, seed, layers=1)
     return RuntimeTask(
-        model=made.model, data=made.data, prompt_tokens=8, rounds=40, runs=3, batch=2, batch_sizes=(2, 4), parity_rows=8
+        model=made.model,
+        data=made.data,
+        prompt_tokens=8,
+        rounds=120,
+        runs=3,
+        batch=2,
+        batch_sizes=(2, 4),
+        parity_rows=8,
     )
 
 
