@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from contextlib import redirect_stderr
@@ -11,6 +10,7 @@ from typing import Any
 
 from weigh.choice import UsageError
 from weigh.data.cache import cache_folder
+from weigh.model.artefact import digest
 from weigh.model.huggingface import quiet, read_json
 from weigh.model.source import Port, Source, not_numbers, reason
 
@@ -38,11 +38,9 @@ def describe(path: Path) -> Source:
             f"{path.stat().st_size:,} bytes; copy it again"
         ) from None
     _need_numbers(path, reader)
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     ports = (Port("input_ids", "tensor(int64)", (None, None)),)
     logits = Port("logits", "tensor(float)", (None, None, vocabulary))
-    return Source(path, "gguf", "language", digest, inputs=ports, outputs=(logits,))
+    return Source(path, "gguf", "language", digest(path), inputs=ports, outputs=(logits,))
 
 
 def _need_numbers(path: Path, reader: Any) -> None:
@@ -57,7 +55,7 @@ def _need_numbers(path: Path, reader: Any) -> None:
             raise UsageError(not_numbers(path, tensor.name, bad, values.size))
 
 
-def as_folder(path: Path) -> Path:
+def as_folder(source: Source) -> Path:
     """The numbers that it holds as a Hugging Face folder in bfloat16, in the user's cache; made once.
 
     Raises:
@@ -65,10 +63,9 @@ def as_folder(path: Path) -> Path:
     """
     from weigh.data._folder import whole_folder
 
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    path = source.path
     try:
-        return whole_folder(cache_folder() / "models" / f"gguf-{digest[:32]}", lambda to: _written(path, to))
+        return whole_folder(cache_folder() / "models" / f"gguf-{source.digest[:32]}", lambda to: _written(path, to))
     except (ValueError, KeyError, RuntimeError) as error:
         raise UsageError(
             f"model={path} cannot be read back into torch ({reason(error)}): give the Hugging Face folder that it was "

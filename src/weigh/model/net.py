@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import warnings
 import zipfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from weigh.choice import UsageError
+from weigh.model.artefact import digest
 from weigh.model.source import Port, Source, not_numbers, reason
 
 SCORES = Port("scores", "tensor(float)", (None, None))
@@ -36,7 +36,7 @@ def describe_exported(path: Path) -> Source:
     free = _free_rows(program)
     shape = (None if free else int(example[0].shape[0]), *(int(size) for size in example[0].shape[1:]))
     port = Port("X", "tensor(float)", shape)
-    return Source(path, "exported", "classifier", _digest(path), inputs=(port,), outputs=(SCORES,))
+    return Source(path, "exported", "classifier", digest(path), inputs=(port,), outputs=(SCORES,))
 
 
 def describe_weights(path: Path, architecture: str) -> Source:
@@ -54,7 +54,7 @@ def describe_weights(path: Path, architecture: str) -> Source:
     check_weights(path)
     build(path, architecture)
     port = Port("X", "tensor(float)", ())
-    return Source(path, "module", "classifier", _digest(path), architecture, inputs=(port,), outputs=(SCORES,))
+    return Source(path, "module", "classifier", digest(path), architecture, inputs=(port,), outputs=(SCORES,))
 
 
 def build(path: Path, architecture: str) -> Any:
@@ -180,8 +180,3 @@ def _free_rows(program: Any) -> bool:
     names = program.graph_signature.user_inputs
     node = next(node for node in program.graph.nodes if node.name == names[0])
     return isinstance(node.meta["val"].shape[0], torch.SymInt)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

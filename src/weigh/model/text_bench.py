@@ -122,7 +122,7 @@ def in_torch(source: Source) -> Source:
         return source
     from weigh.model.gguf_file import as_folder
 
-    return open_source(as_folder(source.path))
+    return open_source(as_folder(source))
 
 
 def split_windows(task: ModelTask, tokenizer: Any) -> tuple[Calibration, NDArray[np.int64]]:
