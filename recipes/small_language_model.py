@@ -25,6 +25,7 @@ MOST_LOST, SLOWEST = 0.02, 100
 
 def main() -> None:
     """The journey, from top to bottom."""
+    OUT.mkdir(parents=True, exist_ok=True)
     model, text = smollm2.path(), manual.text()
     print(f"SmolLM2 has {smollm2.PARAMETERS:,} parameters; the text that judges it is Python's own manual.")
     judged = {
