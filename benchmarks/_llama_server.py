@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from weigh.data.cache import replacing
 from weigh.model.source import Source
+from weigh.serve._silent import silent
 from weigh.serve.decoding import Session, Step, Told
 
 
@@ -35,7 +34,7 @@ class LlamaServer(Session):
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         params.cache_prompt, params.warmup, params.verbosity = False, True, -1
         params.cache_ram_mib, params.n_gpu_layers = 0, 0
-        with _silent():
+        with silent():
             self._server = xllamacpp.Server(params)
 
     def decode(self, prompt: Sequence[int], new_tokens: int, told: Told) -> None:
@@ -52,19 +51,3 @@ class LlamaServer(Session):
 
     def cache_bytes(self) -> int:
         return 0
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """llama.cpp writes to the process's own streams while it loads, whatever it is told."""
-    saved = [os.dup(place) for place in (1, 2)]
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for place in (1, 2):
-            os.dup2(null, place)
-        yield
-    finally:
-        for place, old in zip((1, 2), saved, strict=True):
-            os.dup2(old, place)
-            os.close(old)
-        os.close(null)

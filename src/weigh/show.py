@@ -296,7 +296,10 @@ def _footer(lock: Lock, made: Decision, footing: Footing) -> RenderableType:
     rows += [("Approximation", text) for text in approximations(made) or none]
     rows += [("Record", footing.record)] if footing.record else []
     rows.append(("Evidence", f"{footing.ledger} (decision {footing.id})"))
-    rows += [("Next", typed(verb, footing.id, ledger=footing.ledger)) for verb in ("explain", "report")]
+    further = [["explain", footing.id], ["report", footing.id]]
+    if made.chosen and lock.choice.startswith("compress/"):
+        further.append(["apply", footing.id, "--to", "chosen"])
+    rows += [("Next", typed(*words, ledger=footing.ledger)) for words in further]
     heads = [name if not i or rows[i - 1][0] != name else "" for i, (name, _) in enumerate(rows)]
     return grid([(Text(name, "bold"), value) for name, (_, value) in zip(heads, rows, strict=True)])
 

@@ -13,13 +13,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from weigh import catalog
+from weigh.choice import Unfit
+from weigh.compress.quantize import Calibration, Quantize
+from weigh.model.module import load_module
 from weigh.model.source import open_source
 from weigh.model.toy import random_llama, save_llama
 from weigh.serve._threads import inferring
 from weigh.serve.decoding import Decoding, Served, Session, Step
 from weigh.serve.decoding._expected import expected_speedup, kv_bytes_per_token
 from weigh.serve.decoding._greedy import Drafting, Greedy, Lookup, Proposer, Speculative
-from weigh.serve.decoding._llama import narrowest, packed
+from weigh.serve.decoding._llama import CompiledRunner, narrowest, packed
 from weigh.serve.decoding._runner import ModuleRunner
 from weigh.serve.decoding.dynamic_cache import Dynamic
 from weigh.serve.decoding.no_cache import NoCache
@@ -210,6 +213,41 @@ def test_tied_weights_are_packed_once(served: Served) -> None:
     tied = packed(random_llama(0, layers=1, tie_word_embeddings=True))
     assert tied.head is tied.embedding
     assert packed(served.module).head is not packed(served.module).embedding
+
+
+@pytest.mark.parametrize("tie", [False, True], ids=["own head", "tied head"])
+def test_the_compiled_step_reads_weights_of_8_bits(tie: bool, tmp_path: Path) -> None:
+    """The same numbers as a model whose weights are those whole numbers times their scales, and as narrow in memory."""
+    folder = quantized(tmp_path, "int8_weights", tie)
+    net = load_module(open_source(folder), "float32")
+    net.generation_config.eos_token_id, net.generation_config.pad_token_id = None, 0
+    wide = random_llama(0, layers=2, tie_word_embeddings=tie)
+    for name, layer in net.named_modules():
+        if hasattr(layer, "whole"):
+            wide.get_submodule(name).weight.copy_(layer.whole.float() * layer.scale.float()[:, None])
+    matrices = packed(net)
+    assert {part[0].dtype for part in (*matrices.layers[0][:4], matrices.head)} == {torch.int8}
+    assert (matrices.head is matrices.embedding) == tie
+    prompt = list(range(3, 13))
+    with inferring(1):
+        told = wide(input_ids=torch.tensor([prompt]), use_cache=False).logits[0]
+        step = CompiledRunner(net, matrices, 32, (1,))
+        step.keep(0)
+        said = [step.feed([token])[0] for token in prompt]
+    assert said == told.argmax(-1).tolist()
+
+
+def test_the_compiled_step_says_what_it_cannot_read(tmp_path: Path) -> None:
+    with pytest.raises(Unfit, match=r"8 bits with a scale a row .* take the option without compiled=true"):
+        packed(load_module(open_source(quantized(tmp_path, "int4_weights", False)), "float32"))
+
+
+def quantized(folder: Path, spec: str, tie: bool) -> Path:
+    """A small Llama, quantized."""
+    source = open_source(save_llama(random_llama(0, layers=2, tie_word_embeddings=tie), folder / "model"))
+    (folder / "made").mkdir()
+    rows = Calibration({"input_ids": np.random.default_rng(0).integers(3, 256, (8, 16))})
+    return catalog.find(Quantize(), spec).convert(source, rows, folder / "made")  # type: ignore[attr-defined, no-any-return]
 
 
 @pytest.mark.slow

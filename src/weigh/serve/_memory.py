@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from weigh.serve._silent import silent
 
 
 def peak_memory(call: Callable[[], Any], device: str = "cpu") -> int:
@@ -30,10 +31,9 @@ def _on_gpu(call: Callable[[], Any]) -> int:
 
 def _on_cpu(call: Callable[[], Any]) -> int:
     """Allocations less their own releases, in order of time, as the profiler saw them."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it is loud on stderr at every start and stop
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen:
+    with silent(), profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen:
         made = call()
     del made
     results = seen.profiler.kineto_results if seen.profiler else None

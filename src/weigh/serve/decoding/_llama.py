@@ -1,8 +1,8 @@
 """A Llama's step written out, so that `torch.compile` makes a few kernels of a layer; over a cache of fixed size.
 
 A step of generation waits for weights to come out of memory, so they are kept in the narrowest numbers that hold each
-of them exactly (a model published in bfloat16 has no more than that, whatever it is computed in), and are widened in
-registers; all arithmetic stays in the model's own numbers.
+of them exactly (a model published in bfloat16 has no more than that, whatever it is computed in; one that was quantized
+to 8 bits keeps those, with a scale a row), and are widened in registers; all arithmetic is in the model's own numbers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from weigh.choice import Unfit
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import torch
 
 
+Matrix: TypeAlias = "tuple[torch.Tensor, ...]"
+"""Weights, shape (rows, columns); or whole numbers of 8 bits and their scales, shape (rows,)."""
 STEP = 128
 """The room of a cache is a multiple of it, so that a kernel serves prompts of many lengths."""
 
@@ -31,15 +33,15 @@ class Packed:
 
     Attributes:
         layers: of each layer: projections to queries, keys and values (one matrix), out of attention, gate and up (one
-            matrix), down; and its two norms.
+            matrix), down; and its two norms, each alone in a tuple.
         head: from hidden states to tokens; shape (tokens, hidden).
-        embedding: shape (tokens, hidden); the same tensor as `head` where the model ties them.
+        embedding: shape (tokens, hidden); the same as `head` where the model ties them.
     """
 
-    layers: tuple[tuple[torch.Tensor, ...], ...]
+    layers: tuple[tuple[Matrix, ...], ...]
     norm: torch.Tensor
-    head: torch.Tensor
-    embedding: torch.Tensor
+    head: Matrix
+    embedding: Matrix
 
 
 _PACKED: WeakKeyDictionary[Any, Packed] = WeakKeyDictionary()
@@ -49,7 +51,7 @@ def packed(module: Any) -> Packed:
     """The weights of a Llama, each as narrow as it can be kept without changing it; packed once for all options.
 
     Raises:
-        Unfit: it is no Llama, or one with biases.
+        Unfit: it is no Llama, one with biases, or one that was quantized otherwise than to 8 bits with a scale a row.
     """
     _need_plain_llama(module)
     if module not in _PACKED:
@@ -68,19 +70,38 @@ def _need_plain_llama(module: Any) -> None:
 
 
 def _pack(module: Any) -> Packed:
-    import torch
-
     layers = []
     for block in module.model.layers:
         a, f = block.self_attn, block.mlp
-        joined = torch.cat([a.q_proj.weight, a.k_proj.weight, a.v_proj.weight]), a.o_proj.weight
-        wide = torch.cat([f.gate_proj.weight, f.up_proj.weight]), f.down_proj.weight
-        norms = block.input_layernorm.weight, block.post_attention_layernorm.weight
-        layers.append((*(narrowest(w) for w in (*joined, *wide)), *norms))
-    head = narrowest(module.lm_head.weight)
-    tied = module.lm_head.weight.data_ptr() == module.model.embed_tokens.weight.data_ptr()
-    embedding = head if tied else narrowest(module.model.embed_tokens.weight)
-    return Packed(tuple(layers), module.model.norm.weight, head, embedding)
+        joined, out = _matrix(a.q_proj, a.k_proj, a.v_proj), _matrix(a.o_proj)
+        wide, down = _matrix(f.gate_proj, f.up_proj), _matrix(f.down_proj)
+        norms = (block.input_layernorm.weight,), (block.post_attention_layernorm.weight,)
+        layers.append((joined, out, wide, down, *norms))
+    head, table = _matrix(module.lm_head), module.model.embed_tokens
+    tied = _numbers(module.lm_head).data_ptr() == _numbers(table).data_ptr()
+    return Packed(tuple(layers), module.model.norm.weight, head, head if tied else _matrix(table))
+
+
+def _numbers(layer: Any) -> torch.Tensor:
+    """Weights of a layer as it holds them."""
+    found: torch.Tensor = layer.weight if hasattr(layer, "weight") else layer.whole
+    return found
+
+
+def _matrix(*layers: Any) -> Matrix:
+    """Layers on top of one another."""
+    import torch
+
+    schemes = [layer.scheme for layer in layers if hasattr(layer, "scheme")]
+    if any(scheme.bits != 8 or scheme.activations != "float" for scheme in schemes) or 0 < len(schemes) < len(layers):
+        raise Unfit(
+            "the compiled step reads plain weights, or 8 bits with a scale a row (compress/quantize int8_weights), and "
+            "this model was quantized otherwise: take the option without compiled=true"
+        )
+    whole = torch.cat([_numbers(layer) for layer in layers])
+    if schemes:
+        return whole, torch.cat([layer.scale for layer in layers]).float()
+    return (narrowest(whole),)
 
 
 def narrowest(weight: torch.Tensor) -> torch.Tensor:
@@ -153,7 +174,7 @@ class CompiledRunner(Runner):
         places = torch.arange(self.held, self.held + wide)
         mask = torch.arange(self._room)[None] > places[:, None]
         turns = [turn[places][:, None] for turn in self._turns]
-        x = self._weights.embedding[ids].to(self.module.dtype)
+        x = _rows(self._weights.embedding, ids).to(self.module.dtype)
         for weights, keys, values in zip(self._weights.layers, self._keys, self._values, strict=True):
             x = self._layer(x, places, mask, turns, keys, values, weights, self.module.config.rms_norm_eps)
         self.held += len(tokens)
@@ -166,8 +187,8 @@ class CompiledRunner(Runner):
         self.held = count
 
     def kept(self) -> list[torch.Tensor]:
-        weights = [tensor for block in self._weights.layers for tensor in block]
-        whole = (self._weights.norm, self._weights.head, self._weights.embedding)
+        weights = [tensor for block in self._weights.layers for matrix in block for tensor in matrix]
+        whole = (self._weights.norm, *self._weights.head, *self._weights.embedding)
         return [*self.module.parameters(), *weights, *whole, *self._keys, *self._values]
 
     def cache_bytes(self) -> int:
@@ -182,7 +203,7 @@ def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 def layer(
     x: torch.Tensor, places: torch.Tensor, mask: torch.Tensor, turns: Sequence[torch.Tensor], keys: torch.Tensor,
-    values: torch.Tensor, weights: Sequence[torch.Tensor], eps: float,
+    values: torch.Tensor, weights: Sequence[Matrix], eps: float,
 ) -> torch.Tensor:  # fmt: skip
     """One layer for a few tokens; their keys and values are written into the cache.
 
@@ -195,9 +216,9 @@ def layer(
     """
     import torch
 
-    joined, out, wide, down, first, second = weights
+    joined, out, wide, down, (first,), (second,) = weights
     count, (groups, room, width) = len(x), keys.shape
-    heads = (joined.shape[0] - 2 * groups * width) // width
+    heads = (len(joined[0]) - 2 * groups * width) // width
     q, k, v = product(normed(x, first, eps), joined).split([heads * width, groups * width, groups * width], -1)
     q, k = turned(q.view(count, heads, width), turns), turned(k.view(count, groups, width), turns)
     keys.index_copy_(1, places, k.transpose(0, 1))
@@ -211,7 +232,7 @@ def layer(
     return x + product(torch.nn.functional.silu(gate) * up, down)
 
 
-def head(x: torch.Tensor, norm: torch.Tensor, words: torch.Tensor, eps: float) -> torch.Tensor:
+def head(x: torch.Tensor, norm: torch.Tensor, words: Matrix, eps: float) -> torch.Tensor:
     """The most likely token after each; shape (tokens,)."""
     return product(normed(x, norm, eps), words).argmax(-1)
 
@@ -232,7 +253,12 @@ def turned(x: torch.Tensor, turns: Sequence[torch.Tensor]) -> torch.Tensor:
     return x * turns[0] + torch.cat([-x[..., half:], x[..., :half]], -1) * turns[1]
 
 
-def product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def _rows(weight: Matrix, places: torch.Tensor) -> torch.Tensor:
+    """Rows of a matrix, in float32 where they are kept as whole numbers."""
+    return weight[0][places] if len(weight) == 1 else weight[0][places].float() * weight[1][places][:, None]
+
+
+def product(x: torch.Tensor, weight: Matrix) -> torch.Tensor:
     """x w' as sums of widened products: one loop over the weights that reads each once for all rows of x.
 
     `x` is laid down first: fused into the loop it would be computed again for every row of the weights.
@@ -240,4 +266,5 @@ def product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     import torch
 
     laid = x.as_strided((x.numel(),), (1,)).view(x.shape)
-    return torch.stack([(weight.float() * row.float()).sum(-1) for row in laid]).to(x.dtype)
+    sums = torch.stack([(weight[0].float() * row.float()).sum(-1) for row in laid])
+    return (sums * weight[1] if len(weight) == 2 else sums).to(x.dtype)

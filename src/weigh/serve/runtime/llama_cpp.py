@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
 from weigh.choice import Needs, Unfit
+from weigh.serve._silent import silent
 from weigh.serve.runtime import Calibration, Runtime, Served, Setting
 
 if TYPE_CHECKING:
@@ -115,19 +114,3 @@ def _top(choice: dict[str, Any]) -> list[dict[str, Any]]:
 def _room(tokens: int) -> int:
     """Places in a slot: the prompt, the token that is written, rounded up as llama.cpp wants it."""
     return -(-(tokens + 1) // 256) * 256
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """llama.cpp writes to the process's own streams while it loads, whatever it is told."""
-    saved = [os.dup(place) for place in (1, 2)]
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for place in (1, 2):
-            os.dup2(null, place)
-        yield
-    finally:
-        for place, old in zip((1, 2), saved):
-            os.dup2(old, place)
-            os.close(old)
-        os.close(null)
