@@ -9,7 +9,6 @@ from pydantic import Field
 
 from weigh.compress.distill import Calibration, Distiller
 from weigh.compress.distill._facts import write_facts
-from weigh.compress.distill._settings import Layers
 from weigh.compress.distill.logits import Logits
 from weigh.model.module import load_module
 from weigh.model.source import Source
@@ -25,7 +24,7 @@ class Untaught(Distiller):
 
     name: ClassVar[str] = "untaught"
 
-    layers: Layers = 1
+    layers: int = Field(1, ge=1, description="layers that are kept")
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         write_facts(folder, {"rows": 0, "tokens": 0}, [], [0])

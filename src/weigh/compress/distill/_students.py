@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import Unfit, UsageError
-from weigh.compress.distill import Calibration, Distiller
+from weigh.compress.distill import Calibration
 from weigh.compress.distill._facts import write_facts
-from weigh.compress.distill._settings import Taught
+from weigh.compress.distill._student import Student
 from weigh.data import cache_folder
 from weigh.model.artefact import key
 from weigh.model.distilling import Aim, Distilled, distil
@@ -33,17 +33,7 @@ class Class:
     kept: tuple[int, ...]
 
 
-def paths(student: str) -> tuple[Path, ...]:
-    """What the setting `student` names."""
-    file = Path(student.rpartition(":")[0] if _is_code(student) else student)
-    return (file,) if student else ()
-
-
-def _is_code(student: str) -> bool:
-    return ".py:" in student
-
-
-def gathered(option: Taught, source: Source) -> Class:
+def gathered(option: Student, source: Source) -> Class:
     """The teacher, and a student that is still to be taught.
 
     Raises:
@@ -65,9 +55,9 @@ def gathered(option: Taught, source: Source) -> Class:
     return Class(teacher, narrower(shallower(teacher, kept), option.mlp), kept)
 
 
-def _named(option: Taught, source: Source) -> Any:
+def _named(option: Student, source: Source) -> Any:
     try:
-        if _is_code(option.student):
+        if option.is_code:
             return _built(option)
         named = open_source(Path(option.student))
         if named.kind != source.kind or named.format != "huggingface":
@@ -78,7 +68,7 @@ def _named(option: Taught, source: Source) -> Any:
         raise Unfit(str(error).replace("architecture=", "student=")) from None
 
 
-def _built(option: Taught) -> Any:
+def _built(option: Student) -> Any:
     import torch
 
     from weigh.model.net import made
@@ -110,20 +100,20 @@ def _need_smaller(teacher: Any, student: Any, name: str) -> None:
         )
 
 
-def plan_of(option: Taught) -> Plan:
+def plan_of(option: Student) -> Plan:
     """How an option trains."""
     return Plan(steps=option.steps, batch=option.batch, rate=option.rate, seed=option.seed, numbers=option.numbers)
 
 
 def taught(
-    option: Distiller, source: Source, calibration: Calibration, folder: Path, aim: Callable[[Class], Aim]
+    option: Student, source: Source, calibration: Calibration, folder: Path, aim: Callable[[Class], Aim]
 ) -> Path:
     """Make a student, teach it as `aim` says, and write it."""
-    pupils = gathered(option, source)  # type: ignore[arg-type]
+    pupils = gathered(option, source)
     return written(pupils, source, calibration, folder, _lesson(option, pupils, calibration, aim(pupils), source))
 
 
-def _lesson(option: Any, pupils: Class, calibration: Calibration, aim: Aim, source: Source) -> Distilled:
+def _lesson(option: Student, pupils: Class, calibration: Calibration, aim: Aim, source: Source) -> Distilled:
     answers = None if source.kind == "language" else whole_labels(calibration)
     if source.kind != "language" and answers is None and aim.soft:
         aim = Aim(1.0, aim.temperature, aim.hidden, aim.match, aim.pairs)
@@ -138,7 +128,7 @@ def _lesson(option: Any, pupils: Class, calibration: Calibration, aim: Aim, sour
         raise Unfit(f"student={option.student} cannot learn from this teacher: {reason(error)}") from None
 
 
-def checkpoint(option: Distiller, source: Source, calibration: Calibration) -> Path:
+def checkpoint(option: Student, source: Source, calibration: Calibration) -> Path:
     """Where an unfinished run is kept, in the cache, so that a killed one goes on."""
     return cache_folder() / "training" / f"{key(option, source, calibration)[7:39]}.pt"
 

@@ -7,27 +7,15 @@ from typing import Literal, final
 
 from pydantic import Field
 
-from weigh.compress.distill import Calibration, Distiller
-from weigh.compress.distill._settings import (
-    Batch,
-    Layers,
-    Mlp,
-    Numbers,
-    Rate,
-    Seed,
-    Share,
-    Soft,
-    Steps,
-    Student,
-    Temperature,
-)  # fmt: skip
-from weigh.compress.distill._students import Class, paths, taught
+from weigh.compress.distill import Calibration
+from weigh.compress.distill._student import Soft, Student, Temperature
+from weigh.compress.distill._students import Class, taught
 from weigh.model.distilling import Aim
 from weigh.model.source import Source
 
 
 @final
-class Hidden(Distiller):
+class Hidden(Student):
     """Teaches a smaller student the teacher's scores and its hidden states, token by token.
 
     Good for encoders, whose vectors are their hidden states, and for deep students: each layer is told what to do.
@@ -48,24 +36,12 @@ class Hidden(Distiller):
     )
     soft: Soft = 0.5
     temperature: Temperature = 2.0
-    share: Share = 0.5
-    layers: Layers = 0
-    mlp: Mlp = 1.0
-    student: Student = ""
-    steps: Steps = 40
-    batch: Batch = 8
-    rate: Rate = 5e-4
-    seed: Seed = 0
-    numbers: Numbers = "bfloat16"
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         return taught(self, source, calibration, folder, self._aim)
 
     def _aim(self, pupils: Class) -> Aim:
         return Aim(self.soft, self.temperature, self.weight, self.match, paired(pupils) if self.states == "all" else ())
-
-    def reads(self) -> tuple[Path, ...]:
-        return paths(self.student)
 
 
 def paired(pupils: Class) -> tuple[tuple[int, int], ...]:

@@ -5,27 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import final
 
-from weigh.compress.distill import Calibration, Distiller
-from weigh.compress.distill._settings import (
-    Batch,
-    Layers,
-    Mlp,
-    Numbers,
-    Rate,
-    Seed,
-    Share,
-    Soft,
-    Steps,
-    Student,
-    Temperature,
-)  # fmt: skip
-from weigh.compress.distill._students import paths, taught
+from weigh.compress.distill import Calibration
+from weigh.compress.distill._student import Soft, Student, Temperature
+from weigh.compress.distill._students import taught
 from weigh.model.distilling import Aim
 from weigh.model.source import Source
 
 
 @final
-class Logits(Distiller):
+class Logits(Student):
     """Teaches a smaller student the teacher's whole distribution over next tokens or classes, softened.
 
     A sentence encoder has no scores; its student is taught how alike the sentences of a batch are to the teacher.
@@ -41,19 +29,7 @@ class Logits(Distiller):
 
     soft: Soft = 0.5
     temperature: Temperature = 2.0
-    share: Share = 0.5
-    layers: Layers = 0
-    mlp: Mlp = 1.0
-    student: Student = ""
-    steps: Steps = 40
-    batch: Batch = 8
-    rate: Rate = 5e-4
-    seed: Seed = 0
-    numbers: Numbers = "bfloat16"
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         aim = Aim(soft=self.soft, temperature=self.temperature)
         return taught(self, source, calibration, folder, lambda _: aim)
-
-    def reads(self) -> tuple[Path, ...]:
-        return paths(self.student)

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from weigh.choice import Needs, Unfit
 from weigh.compress.distill import Calibration, Distiller
-from weigh.compress.distill._settings import Batch, Layers, Mlp, Numbers, Rate, Seed, Share, Steps, Student
-from weigh.compress.distill._students import Class, checkpoint, gathered, paths, plan_of, written
+from weigh.compress.distill._student import Student
+from weigh.compress.distill._students import Class, checkpoint, gathered, plan_of, written
 from weigh.model.distilling import Aim, Distilled, counting, lesson, need_same_words
 from weigh.model.source import Source
 from weigh.model.training import train
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @final
-class OnPolicy(Distiller):
+class OnPolicy(Student):
     """Teaches a language model's student on what the student itself writes, judged by the teacher (GKD).
 
     Good where the student will write long texts: it learns what to do after its own mistakes, which the text of others
@@ -46,15 +46,6 @@ class OnPolicy(Distiller):
     )
     sampling: float = Field(0.9, gt=0, description="temperature at which the student writes")
     prompt: float = Field(0.5, gt=0, lt=1, description="share of a window that is given, the rest the student writes")
-    share: Share = 0.5
-    layers: Layers = 0
-    mlp: Mlp = 1.0
-    student: Student = ""
-    steps: Steps = 40
-    batch: Batch = 8
-    rate: Rate = 5e-4
-    seed: Seed = 0
-    numbers: Numbers = "bfloat16"
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         if source.kind != "language":
@@ -98,9 +89,6 @@ class OnPolicy(Distiller):
         prompts = {"prompts": given, "prompt_attention_mask": torch.ones_like(given)}
         with _hushed():
             return gkd.generate_on_policy_outputs(student, prompts, config)
-
-    def reads(self) -> tuple[Path, ...]:
-        return paths(self.student)
 
 
 def gkd_loss(gkd: Any, pupils: Class, ids: Any, mask: Any, labels: Any, beta: float) -> Any:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from weigh.choice import Unfit
-from weigh.compress.heads import Calibration, Regrouper
+from weigh.compress.heads import Calibration
 from weigh.compress.heads._cache import kv_heads
+from weigh.compress.heads._trained import Pooled
 from weigh.data import cache_folder
 from weigh.model.artefact import key
 from weigh.model.distilling import Aim, distil
@@ -88,22 +89,12 @@ def _pool_rows(linear: Any, have: int, groups: int) -> None:
         linear.bias = mean(linear.bias)
 
 
-def regrouped(
-    option: Regrouper, source: Source, calibration: Calibration, folder: Path, net: Any, groups: int, taught: bool
-) -> Path:
-    """Pool the heads, train the model on as the option says, and write it.
-
-    Args:
-        taught: half of the loss is the divergence from the model as it was.
-    """
+def regrouped(option: Pooled, source: Source, calibration: Calibration, folder: Path, net: Any, groups: int) -> Path:
+    """Pool the heads, train the model on as the option says, and write it."""
     small = pool(net, groups)
-    plan = _plan(option)
-    if plan.steps:
-        aim = Aim(soft=0.5 if taught else 0.0, temperature=1.0)
+    if option.steps:
+        plan = Plan(option.steps, option.batch, option.rate, seed=option.seed, numbers=option.numbers)
+        aim = Aim(soft=0.5 if option.taught else 0.0, temperature=1.0)
         kept = cache_folder() / "training" / f"{key(option, source, calibration)[7:39]}.pt"
         small = distil(net, small, calibration.tokens, plan, aim, checkpoint=kept).student
     return save_as_stored(small, source, folder)
-
-
-def _plan(option: Any) -> Plan:
-    return Plan(option.steps, option.batch, option.rate, seed=option.seed, numbers=option.numbers)

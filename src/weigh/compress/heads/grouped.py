@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import final
 
 from pydantic import Field
 
 from weigh.choice import Unfit
-from weigh.compress.heads import Calibration, Regrouper
+from weigh.compress.heads import Calibration
 from weigh.compress.heads._cache import kv_heads
 from weigh.compress.heads._pooling import need_divisor, need_heads, regrouped
-from weigh.compress.heads._settings import Batch, Numbers, Rate, Seed, Steps, Taught
+from weigh.compress.heads._trained import Pooled
 from weigh.model.source import Source
 
 
 @final
-class Grouped(Regrouper):
+class Grouped(Pooled):
     """Grouped-query attention: neighbouring heads of keys and values are pooled by their mean, then trained on.
 
     Good for a cache that is smaller by the size of a group, at a loss that some training takes back for the most part.
@@ -29,15 +28,7 @@ class Grouped(Regrouper):
     (arXiv 2305.13245).
     """
 
-    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"steps": 0})
-
     groups: int = Field(0, ge=0, description="heads of keys and values to keep; the most that divide them when 0")
-    steps: Steps = 40
-    batch: Batch = 8
-    rate: Rate = 2e-4
-    seed: Seed = 0
-    numbers: Numbers = "bfloat16"
-    taught: Taught = False
 
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:
         net = need_heads(source)
@@ -49,4 +40,4 @@ class Grouped(Regrouper):
                 + (": type multi_query, which pools them into one" if have > 1 else ": as_trained keeps the one")
             )
         need_divisor(have, groups)
-        return regrouped(self, source, calibration, folder, net, groups, self.taught)
+        return regrouped(self, source, calibration, folder, net, groups)
