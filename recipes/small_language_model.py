@@ -67,8 +67,8 @@ def main() -> None:
     writing = step(
         "4. How should it write its next tokens?",
         "serve/decoding",
-        {"model": served, "prompt_tokens": 24, "new_tokens": 24, "rounds": 24, "dtype": computed_in(served)},
-        options=["dynamic_cache", "prompt_lookup"],
+        {"model": served, "prompt_tokens": 12, "new_tokens": 8, "rounds": 40, "dtype": computed_in(served)},
+        options=["dynamic_cache", "static_cache:compiled=true"],
         objective="tokens_per_second",
     )
 
