@@ -161,7 +161,7 @@ def test_outcomes_are_kept_and_scored_on_the_draws_that_all_played(tmp_path: Pat
     def made(key: str, rule: str, size: float, rows: int, violated: bool = False) -> Outcome:
         return Outcome(key, rule, "x", size < 1, 0.0, violated, size, rows, 2.0, "d")
 
-    kept = rivals.Kept(tmp_path)
+    kept = rivals.kept(tmp_path)
     for one in (
         made("a-0.01-0", "weigh", 0.3, 500), made("a-0.01-0", "inc", 0.3, 2000, True),
         made("a-0.01-1", "weigh", 1.0, 1500), made("a-0.01-1", "inc", 0.3, 2000), made("a-0.01-2", "weigh", 0.3, 100),
@@ -169,7 +169,7 @@ def test_outcomes_are_kept_and_scored_on_the_draws_that_all_played(tmp_path: Pat
         kept.add(one)
     with kept.path.open("a") as file:
         file.write('{"key": "a-0')
-    told = scores.figures(list(rivals.Kept(tmp_path).known.values()))
+    told = scores.figures(list(rivals.kept(tmp_path).known.values()))
     assert told["rival_draws"] == 2
     assert told["floors_violated"] == 0 and told["inc_floors_violated"] == 1
     assert told["measuring_ratio_inc"] == 0.5

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.compress import material
+from benchmarks.compress import material, rivals
 from benchmarks.compress.fronts import FOLDER
 from benchmarks.compress.material import Material
-from benchmarks.compress.rivals import PEERS, Draw, Kept, by_peer, by_weigh, written
+from benchmarks.compress.rivals import PEERS, Draw, by_peer, by_weigh, written
 from benchmarks.compress.runs import Net
 from benchmarks.compress.tables import _no_collection, _turn
 from weigh.data.cache import replacing
@@ -31,7 +31,7 @@ ROUNDS, FRESH = 900, 30
 def ratios(task: str, folder: Path = FOLDER) -> dict[str, tuple[float, float, float]]:
     """By rule the ratio and its interval; kept until the rules or this file change."""
     digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
-    kept = folder / "duets" / f"{task}-{Kept(folder).path.stem}-{digest}.json"
+    kept = folder / "duets" / f"{task}-{rivals.kept(folder).path.stem}-{digest}.json"
     if not kept.exists():
         found = {rule: (one.estimate, one.low, one.high) for rule, one in measured(task).items()}
         with replacing(kept) as temporary:

@@ -12,13 +12,13 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -89,7 +89,7 @@ class Outcome:
 
 def collect(count: int, jobs: int = 1, tasks: Sequence[str] = TASKS, end: float = math.inf) -> list[Outcome]:
     """All outcomes: what is kept, and the rest; stops at `end`, by the monotonic clock, with what there is."""
-    kept, todo = Kept(), []
+    known, todo = kept(), []
     for task in tasks:
         material.load(task)
         for rule in PEERS:
@@ -98,7 +98,7 @@ def collect(count: int, jobs: int = 1, tasks: Sequence[str] = TASKS, end: float 
         seeds = range(start, min(start + TOGETHER, count))
         for task, rule in product(tasks, ("weigh", *PEERS)):
             some = [Draw(task, floor, seed) for floor, seed in product(FLOORS, seeds)]
-            todo.append((rule, [draw for draw in some if (draw.key, rule) not in kept.known]))
+            todo.append((rule, [draw for draw in some if (draw.key, rule) not in known.known]))
     todo = [(rule, some) for rule, some in todo if some]
     with ProcessPoolExecutor(jobs) as pool:
         for start in range(0, len(todo), jobs):
@@ -106,9 +106,9 @@ def collect(count: int, jobs: int = 1, tasks: Sequence[str] = TASKS, end: float 
                 break
             for outcomes in pool.map(_asked, *zip(*todo[start : start + jobs], strict=True)):
                 for one in outcomes:
-                    kept.add(one)
+                    known.add(one)
     wanted = {Draw(task, floor, seed).key for task, floor, seed in product(tasks, FLOORS, range(count))}
-    return [one for one in kept.known.values() if one.key in wanted]
+    return [one for one in known.known.values() if one.key in wanted]
 
 
 def _asked(rule: str, some: Sequence[Draw]) -> list[Outcome]:
@@ -120,23 +120,42 @@ def _subject(task: str) -> Material:
     return material.load(task)
 
 
-class Kept:
-    """Outcomes on disk, one a line; those of other code do not count."""
+def code() -> list[Path]:
+    """The files on which outcomes depend."""
+    wanted = [HERE / f"requirements-{rule}.txt" for rule in PEERS]
+    return [Path(__file__), HERE / "_asked.py", *(HERE / script for script in PEERS.values()), *wanted]
 
-    def __init__(self, folder: Path = FOLDER) -> None:
-        files = [Path(__file__), *sorted(HERE.iterdir())]
-        digest = hashlib.sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()
-        self.path = folder / "rivals" / f"{digest[:16]}.jsonl"
+
+Kind = TypeVar("Kind", bound=Outcome)
+
+
+class Kept(Generic[Kind]):
+    """Outcomes on disk, one a line; those of other code do not count.
+
+    Args:
+        folder: where they lie.
+        files: the code that they depend on.
+        kind: what an outcome is.
+    """
+
+    def __init__(self, folder: Path, files: Sequence[Path], kind: type[Kind]) -> None:
+        digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+        self.path = folder / f"{digest[:16]}.jsonl"
         lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
-        rows = [Outcome(**json.loads(line)) for line in lines if line.endswith("}\n")]
-        self.known = {(one.key, one.rule): one for one in rows}
+        rows = [kind(**json.loads(line)) for line in lines if line.endswith("}\n")]
+        self.known: dict[tuple[str, str], Kind] = {(one.key, one.rule): one for one in rows}
 
-    def add(self, one: Outcome) -> None:
+    def add(self, one: Kind) -> None:
         self.known[one.key, one.rule] = one
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        (FOLDER / ".gitignore").write_text("*\n")
+        (self.path.parent / ".gitignore").write_text("*\n")
         with self.path.open("a") as file:
             file.write(json.dumps(asdict(one)) + "\n")
+
+
+def kept(folder: Path = FOLDER) -> Kept[Outcome]:
+    """Those of this file's questions."""
+    return Kept(folder / "rivals", code(), Outcome)
 
 
 def played(rule: str, subject: Material, some: Sequence[Draw]) -> Iterator[Outcome]:
@@ -196,29 +215,46 @@ def _digest(path: Path) -> str:
 
 def by_weigh(subject: Material, draw: Draw, folder: Path) -> dict[str, Any]:
     """`weigh.decide` on these rows: the smallest file that keeps to the floor; nothing is timed."""
-    from weigh import Ledger, decide
-    from weigh.engine.inline import InlineEngine
-
     base = subject.models["float32"]
     task = {
         "model": base, "data": folder / f"{draw.key}-rows.npz", "calibration": folder / f"{draw.key}-calibration.npz",
         "calibration_rows": CALIBRATION, "held_back": 0.0, "rounds": 100, "runs": 1, "warmup": 0, **subject.answer,
     }  # fmt: skip
-    before, ledger = sum(os.times()[:4]), folder / f"{draw.key}.db"
+    option, what, rows, spent = decided(
+        task, WHOLE[1:], f"accuracy >= baseline - {draw.floor}", base.stat().st_size / 1e6, folder / f"{draw.key}.db",
+        "accuracy",
+    )  # fmt: skip
+    return {
+        "chosen": _made(subject, option, draw, folder), "what": what, "certified": option != "none", "rows": rows,
+        "cpu_seconds": spent,
+    }  # fmt: skip
+
+
+def decided(
+    task: Mapping[str, Any], options: Sequence[str], require: str, megabytes: float, ledger: Path, measure: str
+) -> tuple[str, str, int, float]:
+    """`weigh.decide("compress/quantize")` for the smallest model under a floor, in this process.
+
+    Args:
+        megabytes: of the baseline; `SLACK` of it does not matter.
+        measure: whose values tell how many rows were looked at.
+
+    Returns: the option, where nothing is certified the leading one; the answer; rows looked at; CPU-seconds.
+    """
+    from weigh import Ledger, decide
+    from weigh.engine.inline import InlineEngine
+
+    before = sum(os.times()[:4])
     made = decide(
-        "compress/quantize", task, options=list(WHOLE[1:]), require=f"accuracy >= baseline - {draw.floor}",
-        objective="size", epsilon=SLACK * base.stat().st_size / 1e6, alpha=ALPHA, ledger=ledger, records=None,
-        engine=InlineEngine(),
+        "compress/quantize", task, options=list(options), require=require, objective="size",
+        epsilon=SLACK * megabytes, alpha=ALPHA, ledger=ledger, records=None, engine=InlineEngine(),
     )  # fmt: skip
     spent = sum(os.times()[:4]) - before
     with Ledger(ledger) as book:
         evidence = [row for lock in book.locks() for row in book.evidence(lock.digest())]
-    rows = sum(len(of) for row in evidence if isinstance(of := row.values.get("accuracy"), list))
+    rows = sum(len(of) for row in evidence if isinstance(of := row.values.get(measure), list))
     chosen = made.chosen or next((s.option for s in made.standings if s.outcome == "leading"), "none")
-    return {
-        "chosen": _made(subject, chosen, draw, folder), "what": f"{made.verdict}: {chosen}",
-        "certified": chosen != "none", "rows": rows, "cpu_seconds": spent,
-    }  # fmt: skip
+    return chosen, f"{made.verdict}: {chosen}", rows, spent
 
 
 def _made(subject: Material, option: str, draw: Draw, folder: Path) -> Path | None:
@@ -230,7 +266,6 @@ def _made(subject: Material, option: str, draw: Draw, folder: Path) -> Path | No
 
 def by_peer(rule: str, subject: Material, some: Sequence[Draw], folder: Path) -> list[dict[str, Any]]:
     """A peer in a process and an environment of its own, asked all of them one after another."""
-    python, jobs, answers = environment(rule), folder / "jobs.jsonl", folder / "answers.jsonl"
     lines = [
         {
             "key": draw.key, "model": str(subject.models["float32"]), "floor": draw.floor,
@@ -239,21 +274,30 @@ def by_peer(rule: str, subject: Material, some: Sequence[Draw], folder: Path) ->
         }
         for draw in some
     ]  # fmt: skip
-    jobs.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    done = subprocess.run(
-        [str(python), str(HERE / PEERS[rule]), str(jobs), str(answers)], cwd=folder, capture_output=True, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise UsageError(f"{rule} ended with status {done.returncode}: {done.stderr.strip()[-1500:]}")
-    told = [json.loads(line) for line in answers.read_text().splitlines()]
     return [
         {
             "chosen": Path(one["chosen"]) if one["chosen"] else None, "what": one["what"][:100],
             "certified": bool(one["chosen"]), "rows": one["rows"], "cpu_seconds": one["cpu_seconds"],
         }
-        for one in told
+        for one in told_by(rule, PEERS[rule], lines, folder)
     ]  # fmt: skip
+
+
+def told_by(rule: str, script: str, lines: Sequence[Mapping[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """What a script of peers/ answers to some jobs, in a process and in the environment of a rule.
+
+    Raises:
+        UsageError: it failed; the text is the end of what it said.
+    """
+    python, jobs, answers = environment(rule), folder / f"{rule}-jobs.jsonl", folder / f"{rule}-answers.jsonl"
+    jobs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = subprocess.run(
+        [str(python), str(HERE / script), str(jobs), str(answers)], cwd=folder, capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise UsageError(f"{script} ended with status {done.returncode}: {done.stderr.strip()[-1500:]}")
+    return [json.loads(line) for line in answers.read_text().splitlines()]
 
 
 def environment(rule: str) -> Path:

@@ -30,14 +30,19 @@ class Loader:
 
 def choose(job: _asked.Job) -> tuple[Path | None, str]:
     """What `quantization.fit` returns; nothing where no configuration kept to the floor."""
+    return fitted(job, Loader(job), len(job.calibration))
+
+
+def fitted(job: _asked.Job, loader: Any, count: int) -> tuple[Path | None, str]:
+    """The same with a loader of so many calibration rows."""
     settings = PostTrainingQuantConfig(
         approach="auto",
-        calibration_sampling_size=[len(job.calibration)],
+        calibration_sampling_size=[count],
         accuracy_criterion=AccuracyCriterion(criterion="absolute", tolerable_loss=job.floor),
         tuning_criterion=TuningCriterion(timeout=0, max_trials=TRIALS),
     )
     found = quantization.fit(
-        onnx.load(job.model), settings, calib_dataloader=Loader(job),
+        onnx.load(job.model), settings, calib_dataloader=loader,
         eval_func=lambda model: job.accuracy(model.SerializeToString()),
     )  # fmt: skip
     if found is None:
