@@ -34,7 +34,7 @@ PEERS = {"inc": "inc-language"}
 """By rule the environment that it runs in."""
 WINDOW, CLIP = 48, 0.1
 """Tokens of a window; nats a token beyond which a window's loss counts as this."""
-CALIBRATION, JUDGED, TRUTH = 8, 120, 160
+CALIBRATION, JUDGED, TRUTH = 8, 96, 160
 """Windows of a draw that are set aside for calibration and that judge; windows of no draw, which say what is true."""
 STRETCH = 10
 """Paragraphs in a row: every other stretch is for draws, and the others say what is true."""
