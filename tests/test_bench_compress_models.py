@@ -212,10 +212,33 @@ def test_the_peers_script_takes_what_its_rule_does(script: Any, small: Path, tmp
 
 @pytest.mark.skipif(not (minilm.installed() and topics.installed()), reason="needs MiniLM and its texts")
 def test_texts_that_calibrate_say_no_truth(tmp_path: Path):
-    draw = encoder.Draw(0, tmp_path)
+    draw = encoder.Draw(0, tmp_path, tmp_path / "known")
     calibrating, judged, truth = (
         {row.tobytes() for row in ids}
         for ids in (draw.calibration.tokens, draw.judged.feeds["input_ids"], draw.truth.feeds["input_ids"])
     )
     assert len(calibrating) == encoder.CALIBRATION and not calibrating & truth
     assert judged < truth and len(draw.judged) <= encoder.JUDGED < len(draw.truth)
+
+
+@pytest.mark.skipif(not (minilm.installed() and topics.installed()), reason="needs MiniLM and its texts")
+def test_what_a_peer_ships_of_an_encoder_is_judged_by_its_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    draw = encoder.Draw(1, tmp_path, tmp_path / "known")
+    labels = np.asarray(draw._every.labels).astype(str)
+    right = (labels[:, None] == np.unique(labels)).astype(np.float32)
+    wrong = np.where(np.arange(len(labels))[:, None] % 10 == 0, np.roll(right, 1, axis=1), right)
+    given = {"float.onnx": right, "small.onnx": wrong}
+
+    class Session:
+        def __init__(self, path: Path, *more: Any) -> None:
+            self.answer = lambda feed: given[path.name]
+
+    for name in given:
+        (tmp_path / name).write_text(name)
+    told = {"chosen": str(tmp_path / "small.onnx"), "what": "configuration 1", "rows": 1600, "cpu_seconds": 9.0}
+    monkeypatch.setattr(encoder, "Session", Session)
+    monkeypatch.setattr(encoder, "exported", lambda: tmp_path / "float.onnx")
+    monkeypatch.setattr(rivals, "told_by", lambda *asked: [told])
+    one = draw.by_peer()
+    assert one.violated and one.drop == pytest.approx((draw._true % 10 == 0).mean(), abs=1e-6)
+    assert one.certified and one.size == 1.0 and one.latency is None

@@ -10,13 +10,14 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.compress import material, rivals
-from benchmarks.compress.shipped import FLOOR, Judged, in_turns, key, own_cache, timed
+from benchmarks.compress.shipped import FLOOR, Judged, in_turns, key, own_cache, remembered, timed
 from weigh import catalog
 from weigh.compress.quantize import QuantizeTask
 from weigh.data import minilm, topics
@@ -47,9 +48,9 @@ def played(seed: int, rules: Sequence[str], folder: Path, known: Path) -> Iterat
 
     Args:
         folder: an empty one, for what is made meanwhile.
-        known: kept for what is true of models; nothing here is the same for two draws, whose centres differ.
+        known: keeps what is true of models.
     """
-    draw = Draw(seed, folder)
+    draw = Draw(seed, folder, known)
     for rule in rules:
         yield draw.by_weigh() if rule == "weigh" else draw.by_peer()
 
@@ -57,8 +58,8 @@ def played(seed: int, rules: Sequence[str], folder: Path, known: Path) -> Iterat
 class Draw:
     """One draw of the texts; what is true is said by all texts that do not calibrate."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
-        self._seed, self._folder, frame = seed, folder, topics.load()
+    def __init__(self, seed: int, folder: Path, known: Path) -> None:
+        self._seed, self._folder, self._known, frame = seed, folder, known, topics.load()
         places = np.random.default_rng([seed, 11]).permutation(len(frame))[: CALIBRATION + JUDGED]
         data = folder / "texts.parquet"
         frame[places.tolist()].write_parquet(data)
@@ -71,11 +72,13 @@ class Draw:
         rows = load_texts(task, self.source)
         split = split_rows(task, self.source, rows)
         self.calibration, self.judged = split.calibration, _some(rows, split.judged)
-        every = load_texts(task.model_copy(update={"data": topics.path()}), self.source)
-        seen = {row.tobytes() for row in self.calibration.tokens}
-        self.truth = _some(
-            every, np.array([i for i, row in enumerate(every.feeds["input_ids"]) if row.tobytes() not in seen])
-        )
+        self._every = load_texts(task.model_copy(update={"data": topics.path()}), self.source)
+        every = [row.tobytes() for row in self._every.feeds["input_ids"]]
+        calibrating = [row.tobytes() for row in self.calibration.tokens]
+        seen = set(calibrating)
+        self._centring = np.array([every.index(row) for row in calibrating])
+        self._true = np.array([place for place, row in enumerate(every) if row not in seen])
+        self.truth = _some(self._every, self._true)
 
     def by_weigh(self) -> Judged:
         """`weigh.decide` on the folder."""
@@ -111,15 +114,28 @@ class Draw:
         self, rule: str, what: str, certified: bool, sides: Sequence[Any], size: float, rows: int, spent: float,
         digest: str,
     ) -> Judged:  # fmt: skip
-        """What is true of it: the float model of the same library, and what was chosen."""
-        reader = Probe().fitted(sides[0], self.calibration)
-        right = [_accuracy(reader, side, self.truth) for side in sides]
+        """What is true of it.
+
+        Args:
+            sides: the float model of the library, and what was chosen.
+            digest: of what was chosen.
+        """
+        names = f"{rule}-float", digest[:16]
+        vectors = [self._vectors(name, side) for name, side in zip(names, sides, strict=True)]
+        centring = SimpleNamespace(answer=lambda feed: vectors[0][self._centring])
+        reader = Probe().fitted(centring, self.calibration)
+        labels = np.asarray(self.truth.labels).astype(str)
+        right = [float(reader.match(reader.answers(of[self._true]), labels).mean()) for of in vectors]
         drop = right[0] - right[1]
         return Judged(
             key=key(NAME, self._seed), rule=rule, what=what, certified=certified, drop=round(drop, 6),
             violated=drop > FLOOR + 1e-9, size=size, rows=rows, cpu_seconds=spent, digest=digest[:16],
             latency=in_turns([self._turn(side) for side in sides]) if timed(self._seed) else None,
         )  # fmt: skip
+
+    def _vectors(self, name: str, side: Any) -> NDArray[np.float64]:
+        """Of all texts, a text at a time: many draws ship the same model."""
+        return remembered(self._known / f"{NAME}-{name}.npy", lambda: side.answer(self._every.feeds))
 
     def _turn(self, side: Any) -> Callable[[int], float]:
         def turn(shared: int) -> float:
@@ -132,10 +148,6 @@ class Draw:
 def _some(rows: Rows, places: NDArray[np.intp]) -> Rows:
     assert rows.labels is not None
     return Rows(rows.take(places), rows.labels[places])
-
-
-def _accuracy(reader: Probe, side: Any, rows: Rows) -> float:
-    return float(reader.match(reader.answers(side.answer(rows.feeds)), np.asarray(rows.labels).astype(str)).mean())
 
 
 def exported() -> Path:
