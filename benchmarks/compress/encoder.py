@@ -37,7 +37,7 @@ OPTIONS = ("bfloat16", "int8_weights", "int4_weights")
 """Of compress/quantize, beside the model as it is."""
 PEERS = {"inc": "inc"}
 """By rule the environment that it runs in."""
-CALIBRATION, JUDGED = 200, 800
+CALIBRATION, JUDGED = 200, 900
 """Texts of a draw that calibrate (and place the centres of labels), and others that judge."""
 TOKENS = 32
 """Of a text, padded or cut."""
