@@ -14,6 +14,7 @@ from runtime_tasks import bert_fields, conv_fields, llama_fields, users_cache
 from weigh import catalog, decide
 from weigh.choice import Block, UsageError
 from weigh.engine.inline import InlineEngine
+from weigh.model.net import save
 from weigh.model.rows_bench import RowsBench
 from weigh.model.text_bench import TextBench
 from weigh.serve.precision import Compute, PrecisionTask
@@ -85,6 +86,17 @@ def test_autocast_keeps_weights_and_cast_changes_them() -> None:
         kept(rows), torch.nn.functional.linear(rows.bfloat16(), linear.weight.bfloat16(), linear.bias.bfloat16())
     )
     assert Fp16(how="cast").wrap(linear).weight.dtype == torch.float16
+
+
+def test_archives_are_computed_in_every_number(tmp_path: Path) -> None:
+    """The module of a .pt2 archive refuses train() and eval()."""
+    fields = conv_fields(tmp_path / "net")
+    bench = RowsBench(PrecisionTask(**{**fields, **SMALL}), 0)
+    archive = save(bench.original.module, bench.model, tmp_path / "net.pt2")
+    of_archive = RowsBench(PrecisionTask(model=archive, data=fields["data"], **SMALL), 0)
+    for option in (Fp32(), Bf16(), Bf16(how="cast"), Fp16(), Fp16(how="cast")):
+        found = measured(of_archive, option)
+        assert found["agreement"].mean() > 0.85, option.spec
 
 
 def test_an_overflow_of_half_precision_is_seen_as_a_loss_and_not_as_a_crash(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def within(module: Any, context: Callable[[], AbstractContextManager[Any]]) -> A
             with context():
                 return self.inner(*given, **named)
 
-    return Within(module).eval()
+    return _evaluating(Within(module))
 
 
 def autocast(module: Any, dtype: str) -> Any:
@@ -52,7 +52,13 @@ def on_gpu(module: Any, context: Callable[[], AbstractContextManager[Any]]) -> A
                 made = self.inner(*moved(given, "cuda"), **moved(named, "cuda"))
             return moved(made, "cpu")
 
-    return OnGpu(module.to("cuda")).eval()
+    return _evaluating(OnGpu(module.to("cuda")))
+
+
+def _evaluating(shell: Any) -> Any:
+    """The shell in eval mode, as what it holds is already: the module of an archive (.pt2) refuses to be told again."""
+    shell.training = False
+    return shell
 
 
 def moved(value: Any, device: str) -> Any:
