@@ -25,6 +25,8 @@ Matrix: TypeAlias = "tuple[torch.Tensor, ...]"
 """Weights, shape (rows, columns); or whole numbers of 8 bits and their scales, shape (rows,)."""
 STEP = 128
 """The room of a cache is a multiple of it, so that a kernel serves prompts of many lengths."""
+TOGETHER = 3
+"""Layers of one call: more of them share its overhead, and take longer to compile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class CompiledRunner(Runner):
         places = torch.arange(self._room)[None]
         cosines, sines = module.model.rotary_emb(torch.zeros(1, 1, 1, dtype=module.dtype), places)
         self._turns = cosines[0].clone(), sines[0].clone()
-        self._layer, self._head = _compiled()
+        self._layers, self._head = _compiled()
         self.held = 0
         for wide in self._widths:  # compiled now, not while an answer is timed
             self.held = 0
@@ -175,8 +177,12 @@ class CompiledRunner(Runner):
         mask = torch.arange(self._room)[None] > places[:, None]
         turns = [turn[places][:, None] for turn in self._turns]
         x = _rows(self._weights.embedding, ids).to(self.module.dtype)
-        for weights, keys, values in zip(self._weights.layers, self._keys, self._values, strict=True):
-            x = self._layer(x, places, mask, turns, keys, values, weights, self.module.config.rms_norm_eps)
+        for first in range(0, len(self._keys), TOGETHER):
+            some = slice(first, first + TOGETHER)
+            cache = self._keys[some], self._values[some]
+            x = self._layers(
+                x, places, mask, turns, *cache, self._weights.layers[some], self.module.config.rms_norm_eps
+            )
         self.held += len(tokens)
         said: list[int] = self._head(
             x, self._weights.norm, self._weights.head, self.module.config.rms_norm_eps
@@ -197,8 +203,22 @@ class CompiledRunner(Runner):
 
 @cache
 def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The layer and the head, one pair a process; torch keeps a kernel for each shape."""
-    return compiled(layer, dynamic=False, fullgraph=True), compiled(head, dynamic=False, fullgraph=True)
+    """Some layers, and the head, one pair a process; torch keeps a kernel for each shape.
+
+    Kernels are called by C++: by Python, a step of a small model would wait as long for calls as for some layers.
+    """
+    how: dict[str, Any] = {"dynamic": False, "fullgraph": True, "options": {"cpp_wrapper": True}}
+    return compiled(layers, **how), compiled(head, **how)
+
+
+def layers(
+    x: torch.Tensor, places: torch.Tensor, mask: torch.Tensor, turns: Sequence[torch.Tensor],
+    keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor], weights: Sequence[Sequence[Matrix]], eps: float,
+) -> torch.Tensor:  # fmt: skip
+    """Some layers, one after another; arguments as of `layer`, of each layer."""
+    for of_keys, of_values, of_weights in zip(keys, values, weights, strict=True):
+        x = layer(x, places, mask, turns, of_keys, of_values, of_weights, eps)
+    return x
 
 
 def layer(
