@@ -1,6 +1,6 @@
 """Compression: which candidates are on the front, what peers choose under the same floor, what measuring costs.
 
-``make bench-compress [ARGS="--part fronts --resamples 500 --draws 36"]`` does four things; a run of some parts prints
+``make bench-compress [ARGS="--part fronts --resamples 500 --draws 36 --model-draws 2"]`` does four things; a run of some parts prints
 and writes nothing, and what was played is kept under ``benchmarks/results/.compress``, so that a killed run goes on.
 
 **fronts**: tables of 24 to 40 compressed candidates (options of compress/quantize on a trained net, on narrower and on
@@ -52,7 +52,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     known.add_argument("--resamples", type=at_least(1), default=500, help="resamples of each table")
     known.add_argument("--draws", type=at_least(1), default=36, help="draws of the rows, for each floor")
     known.add_argument("--slow-draws", type=at_least(1), default=8, help=f"the same for {', '.join(SLOW)}")
-    known.add_argument("--model-draws", type=at_least(1), default=3, help="draws of each pretrained model")
+    known.add_argument("--model-draws", type=at_least(1), default=2, help="draws of each pretrained model")
     known.add_argument("--seconds", type=at_least(1), help="stop after about so many seconds, and write nothing")
     known.add_argument("--jobs", type=at_least(1), default=2, help="processes that play")
     known.add_argument("--again", action="store_true", help="forget what was played before")
