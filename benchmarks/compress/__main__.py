@@ -1,6 +1,6 @@
 """Compression: which candidates are on the front, what peers choose under the same floor, what measuring costs.
 
-``make bench-compress [ARGS="--part fronts --resamples 500 --draws 36 --model-draws 2"]`` does four things; a run of some parts prints
+``make bench-compress [ARGS="--part fronts --resamples 500 --draws 36"]`` does four things; a run of some parts prints
 and writes nothing, and what was played is kept under ``benchmarks/results/.compress``, so that a killed run goes on.
 
 **fronts**: tables of 24 to 40 compressed candidates (options of compress/quantize on a trained net, on narrower and on
