@@ -17,7 +17,8 @@ RULES: dict[str, str] = {
     "cast": "each weight may be rounded once, to the nearest number of the new type; nothing else may differ",
     "merge": "each weight must be base + scaled B A, worked out in float32; nothing else may differ",
     "prune": "a weight may become 0 or stay as it is; layers and sizes may shrink; nothing else may differ",
-    "quantize": "matrices may be rounded as far as their bits say; nothing else may differ",
+    "quantize": "matrices may be rounded as far as their bits say, and what stays a float rounded once to its type; "
+    "nothing else may differ",
     "export": "the same numbers run by another program: outputs may differ by float32 rounding",
     "runtime": "the same numbers run by another program: outputs may differ by float32 rounding",
     "gguf": "matrices may be rounded as far as their GGUF type says; nothing else that GGUF can hold may differ",

@@ -99,7 +99,12 @@ class Stage:
 
             return GgufTensors(*self._gguf)
         if self.format == "huggingface":
-            return OfModule(self.module(), self.bits) if self.bits else Files(self.path)
+            from weigh.parity import packed_weights
+
+            files = Files(self.path)
+            if not self.bits:
+                return files
+            return packed_weights.opened(self.path) or OfModule(self.module(), self.bits, files)
         if self.format == "onnx":
             from weigh.parity.onnx_stage import OnnxTensors
 

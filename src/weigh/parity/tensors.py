@@ -47,7 +47,7 @@ class Files(Tensors):
         self._where: dict[str, Any] = {}
         for path in sorted(folder.glob("*.safetensors")):
             opened = safe_open(path, framework="pt")
-            self._where |= dict.fromkeys(opened.keys(), opened)
+            self._where |= {name: opened for name in opened.keys() if not _follows(name, opened)}  # noqa: SIM118
         self._alias = {HEAD: EMBEDDING} if EMBEDDING in self._where and HEAD not in self._where else {}
 
     @property
@@ -64,12 +64,14 @@ class Files(Tensors):
     def names(self) -> Sequence[str]:
         return [*self._where, *self._alias]
 
-    def get(self, name: str) -> Tensor:
-        import torch
-
+    def raw(self, name: str) -> Tensor:
+        """The tensor in the type that it is kept in."""
         name = self._alias.get(name, name)
         tensor: Tensor = self._where[name].get_tensor(name)
-        return tensor.to(torch.float32)
+        return tensor
+
+    def get(self, name: str) -> Tensor:
+        return self.raw(name).float()
 
     def kept(self, name: str) -> tuple[str, int]:
         name = self._alias.get(name, name)
@@ -77,14 +79,35 @@ class Files(Tensors):
         return {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}.get(kind, kind), 0
 
 
+def _follows(name: str, opened: Any) -> bool:
+    """Whether a tensor is no weight but follows from the config, so that writers may leave it out.
+
+    Numbers of positions (0, 1, 2, ...) and the frequencies of rotary positions do.
+    """
+    import torch
+
+    if name.endswith("rotary_emb.inv_freq"):
+        return True
+    if opened.get_slice(name).get_dtype() not in ("I64", "I32"):
+        return False
+    flat = opened.get_tensor(name).flatten()
+    return flat.numel() > 1 and bool((flat == torch.arange(flat.numel())).all())
+
+
 @final
 class OfModule(Tensors):
-    """Weights of a module, quantized ones as it uses them: by what a matrix makes of unit vectors."""
+    """Weights of a module, quantized ones as it uses them: by what a matrix makes of unit vectors.
 
-    def __init__(self, module: nn.Module, bits: int) -> None:
+    Args:
+        bits: of a quantized weight.
+        files: where the module was loaded from, for the types that its floats are kept in there.
+    """
+
+    def __init__(self, module: nn.Module, bits: int, files: Files | None = None) -> None:
         from torch import nn
 
         self._bits, self._module = bits, module
+        there = set(files.names()) if files else set()
         names: dict[str, Callable[[], Tensor]] = {}
         for prefix, part in module.named_modules():
             for name, value in part.named_parameters(recurse=False):
@@ -92,13 +115,17 @@ class OfModule(Tensors):
                 plain = type(value) in (nn.Parameter,) and value.is_floating_point() and value.dim() != 0
                 plain = plain and type(value.data).__name__ == "Tensor"
                 names[full] = value.detach if plain else self._probe(part, value)
-            packed = not any(True for _ in part.parameters(recurse=False))
+            packed = "weight" not in {name for name, _ in part.named_parameters(recurse=False)}
             if packed and (hasattr(part, "in_features") or hasattr(part, "num_embeddings")):
                 names[f"{prefix}.weight"] = self._probe(part, None)
         self._read = names
         if HEAD not in names and EMBEDDING in names:
             names[HEAD] = names[EMBEDDING]
-        self._plain = {name for name, read in names.items() if getattr(read, "__name__", "") == "detach"}
+        plain = [name for name, read in names.items() if getattr(read, "__name__", "") == "detach"]
+        self._plain = {
+            name: files.kept(name)[0] if files and name in there else str(names[name]().dtype).removeprefix("torch.")
+            for name in plain
+        }
 
     @staticmethod
     def _probe(part: nn.Module, value: Any) -> Callable[[], Tensor]:
@@ -126,4 +153,4 @@ class OfModule(Tensors):
     def kept(self, name: str) -> tuple[str, int]:
         if name not in self._plain:
             return "", self._bits
-        return str(self._read[name]().dtype).removeprefix("torch."), 0
+        return self._plain[name], 0
