@@ -21,7 +21,10 @@ class Ruling(NamedTuple):
 
 
 def rule(lock: Lock, race: Contest) -> Ruling:
-    """Options tie when they are certified to lie within epsilon, or when all blocks of the task do not part them."""
+    """Options tie when they are certified to lie within epsilon, or when all blocks of the task do not part them.
+
+    Blocks so few that nothing is known of how far options lie apart make no tie.
+    """
     live = race.live()
     feasible = [name for name in live if race.feasible(name)]
     if not live:
@@ -30,7 +33,7 @@ def rule(lock: Lock, race: Contest) -> Ruling:
         circle = _circle(race, live[0]) if len(live) == 1 else []
         if len(live) == 1:
             return Ruling("undecided", live[0], rivals=circle) if circle else Ruling("chosen", live[0])
-        if race.equivalent(live) or blocks_left(lock, race) == 0:
+        if race.equivalent(live) or (blocks_left(lock, race) == 0 and race.bounded(live)):
             return Ruling("tie", _cheapest(lock, race, live), tied=tuple(live))
     leader = min(feasible, key=race.rank) if feasible else None
     return Ruling("undecided", leader, rivals=[name for name in live if name != leader])

@@ -92,10 +92,24 @@ ROWS = (LATENCY, P95, ACCURACY, AGREEMENT, MEMORY, SIZE)
 
 def suiting(task: ModelTask, extra: tuple[Measure, ...] = ()) -> tuple[Measure, ...]:
     """The measures that apply to a task's model, in the order of `ALL`, then `extra`."""
-    if kind_of(task) != "language":
-        return (*ROWS, *extra)
+    language = kind_of(task) == "language"
+    size = SIZE.model_copy(update={"tolerance": _HEADER * _megabytes(task)})
     drop = DROP.model_copy(update={"low": -task.clip, "high": task.clip})
-    return (*(drop if one is DROP else one for one in ALL), *extra)
+    own = {"size": size, "drop": drop}
+    return (*(own.get(one.name, one) for one in (ALL if language else ROWS)), *extra)
+
+
+_HEADER = 0.002
+"""The part of a model's size that its files' headers may differ by, whatever numbers they hold."""
+
+
+def _megabytes(task: ModelTask) -> float:
+    """Of the model's own weights."""
+    from weigh.model.registry import located
+
+    path = located(task.model)
+    files = path.glob("*.safetensors") if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files) / 1e6
 
 
 def kind_of(task: ModelTask) -> Kind:

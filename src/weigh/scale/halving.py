@@ -209,6 +209,10 @@ class Halving:
         """All are certified to lie within epsilon of the best of them, which only the last rung can tell."""
         return self._race.equivalent(names) if self._final else len(names) < 2
 
+    def bounded(self, names: Sequence[str]) -> bool:
+        """How far each may lie from the best of them has two ends, which only the last rung can tell."""
+        return not self._final or self._race.bounded(names)
+
     def within(self, name: str, rival: str) -> bool:
         """Neither is better than the other by more than epsilon, which only the last rung can tell."""
         return self._final and self._both(name, rival) is self._race and self._race.within(name, rival)

@@ -26,7 +26,7 @@ from weigh.scale.gauge import Gauge, Limit, checked
 from weigh.scale.interval import Interval
 from weigh.scale.plan import Plan
 from weigh.scale.risk import Claim, Purse, Shares, clipped
-from weigh.scale.series import Account, order_statistic
+from weigh.scale.series import Account, fewest, order_statistic
 from weigh.scale.tracks import Array, Relative, Subject, Tracks, Values, mapped
 
 _FEW = 12
@@ -334,6 +334,11 @@ class Race:
         firsts = names if len(self.runners) <= _FEW else [best]
         return all(self.within(a, b) for i, a in enumerate(firsts) for b in names if b != a and b not in firsts[:i])
 
+    def bounded(self, names: Sequence[str]) -> bool:
+        """How far each may lie from the best of them has two ends: too few times leave one open, and say nothing."""
+        best = min(names, key=self.rank)
+        return all(self._closed(best, name) for name in names if name != best)
+
     def within(self, name: str, rival: str) -> bool:
         """Neither is better than the other by more than epsilon."""
         if self._bets(name, rival):
@@ -457,17 +462,29 @@ class Race:
 
         A difference in the objective's unit; for times and quantiles the relative gain (0.1 is 10 %).
         """
-        subject = self._pair(name, rival)
-        level = min(self.alpha, 2.0 * self.alpha * self._shares.beat / max(len(self.runners) - 1, 1)) or self.alpha
-        if not self.tracks.bets(subject):
-            pair = self.tracks.interval(subject, level)
-        else:
-            mine, theirs = self._accounts(name, rival), self._accounts(rival, name)
-            ends = (mine, theirs) if self._side == 0 else (theirs, mine)
-            pair = self.tracks.view(subject).interval(2.0 * self._shares.beat * self.alpha, *ends)
-        if subject.relative == "ratio":
+        pair = self._difference(name, rival)
+        if self.objective.compared_by_ratio:
             pair = mapped(pair, lambda ratio: ratio - 1.0)
         return mapped(pair, lambda gain: -gain) if self.objective.better == "lower" else pair
+
+    def _difference(self, name: str, rival: str) -> Interval:
+        """`name` less `rival` in the objective, or over it where they are compared by ratio."""
+        subject = self._pair(name, rival)
+        if not self.tracks.bets(subject):
+            return self.tracks.interval(subject, self._level())
+        mine, theirs = self._accounts(name, rival), self._accounts(rival, name)
+        ends = (mine, theirs) if self._side == 0 else (theirs, mine)
+        return self.tracks.view(subject).interval(2.0 * self._shares.beat * self.alpha, *ends)
+
+    def _closed(self, name: str, rival: str) -> bool:
+        """Their difference has two ends; a ratio of 0 is none."""
+        one = self._difference(name, rival)
+        low = one.low if one.low or not self.objective.compared_by_ratio else -math.inf
+        return math.isfinite(low) and math.isfinite(one.high)
+
+    def _level(self) -> float:
+        """The error rate of one of all comparisons."""
+        return min(self.alpha, 2.0 * self.alpha * self._shares.beat / max(len(self.runners) - 1, 1)) or self.alpha
 
     def blocks_to_settle(self, name: str, limit: Limit) -> int | None:
         """About how many more blocks would decide whether `name` meets `limit`; None when no number would."""
@@ -476,6 +493,8 @@ class Race:
 
     def blocks_to_separate(self, name: str, rival: str) -> int | None:
         """About how many more blocks would tell `name` from `rival`, or show them within epsilon."""
+        if self.objective.compared_by_ratio and not self._closed(name, rival):
+            return max(fewest(self._level()) - len(self.runners[name].blocks), 1)
         return _more(len(self.runners[name].blocks), self.advantage(name, rival), 0.0, self.epsilon)
 
 

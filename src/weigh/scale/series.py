@@ -6,6 +6,7 @@ import abc
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -37,6 +38,23 @@ def order_statistic(values: Array, q: float) -> float:
     """The q-quantile as one of the values, the ceil(n q)-th smallest; shape of `values` (n,)."""
     place = max(math.ceil(values.size * q - 1e-9) - 1, 0)
     return float(np.partition(values, place)[place])
+
+
+@cache
+def fewest(alpha: float) -> int:
+    """About how many times it takes until the interval of a median of them has two ends.
+
+    >>> fewest(0.05), fewest(0.005)
+    (18, 27)
+    """
+    rng, count = np.random.default_rng(0), 4
+    while True:
+        series = QuantileSeries(iter(([rng.random(count)],)).__next__, 0.5, "median")
+        series.advance()
+        found = series.interval(alpha)
+        if found.low > 0 and math.isfinite(found.high):
+            return count
+        count = math.ceil(1.2 * count)
 
 
 class Series(abc.ABC):
