@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -77,6 +78,7 @@ class RowsBench(Bench):
         self.task, self._extras = task, extras
         self.model = open_source(task.model, task.architecture, task.trust)
         self._runners: dict[Path, ModuleRunner] = {}
+        self._fresh: dict[Path, Callable[[], Session | ModuleRunner]] = {}
         self.reader: Reader | Probe = reader_of(task, self.model)
         if self.model.batch not in (None, task.batch):
             raise UsageError(
@@ -136,16 +138,21 @@ class RowsBench(Bench):
 
     def load(self, path: Path) -> Session | ModuleRunner:
         """A fresh session of an ONNX file; a torch module as it is, or at another place in memory if it is small."""
+        if path not in self._fresh:
+            self._fresh[path] = self._opener(path)
+        return self._fresh[path]()
+
+    def _opener(self, path: Path) -> Callable[[], Session | ModuleRunner]:
+        threads, batch = self.task.threads, self.task.batch
         if (self.model.format if path == self.model.path else format_of(path)) == "onnx":
-            full = self.model.batch is not None
-            return Session(path, self.reader.output, self.task.threads, self.task.batch, full)
-        if path not in self._runners:
-            self._runners[path] = open_runner(path, self.model, self.task.threads, self.task.batch)
-        return self._runners[path].fresh()
+            return partial(Session, path, self.reader.output, threads, batch, self.model.batch is not None)
+        self._runners[path] = open_runner(path, self.model, threads, batch)
+        return self._runners[path].fresh
 
     def trial(self, subject: Subject, block: Block) -> Values:
         shared, session = self._shared(block), self.session(subject)
-        answers = self.reader.answers(session.answer(shared.feed))
+        own = subject.made.path is self.model.path and subject.runner is None
+        answers = shared.original if own else self.reader.answers(session.answer(shared.feed))
         times = session.times(shared.timed, self.task.warmup, self.task.runs)
         subject.times[block.index] = times
         return {
