@@ -15,9 +15,10 @@ from weigh.parity import probe as tokens
 from weigh.parity.adapter import Update, applied, read
 from weigh.parity.certificate import Behaviour, Certificate, Finding, Layers, Weights
 from weigh.parity.compare_facts import differing
-from weigh.parity.hops import RULES, Hop, Tolerance, tolerance
+from weigh.parity.hops import Hop, Tolerance, rule, tolerance
 from weigh.parity.hops import hop as hop_of
 from weigh.parity.stage import Stage, layer_of
+from weigh.parity.tensors import Tensors
 from weigh.parity.weights import Comparison
 
 if TYPE_CHECKING:
@@ -147,7 +148,8 @@ def certified(
     findings = differing(facts, after.facts, hop)
     weights, found = _weights(before, after, hop, updates, earlier, notes)
     found += _clipped(after, reader)
-    limits = tolerance(hop, *_kept(after), _rounds_activations(after))
+    kept = _kept(after)
+    limits = tolerance(hop, *kept, _rounds_activations(after))
     behaviour, wrong = _behaviour(before, after, hop, updates, reader, limits, notes)
     findings += found + wrong
     parts = _layers(before, after, updates, reader, limits, notes) if wrong else None
@@ -155,7 +157,7 @@ def certified(
         before=str(before.path),
         after=str(after.path),
         hop=hop,
-        rule=RULES[hop.kind],
+        rule=rule(hop, *kept),
         tolerance=limits,
         facts={name: (facts.get(name), after.facts.get(name)) for name in sorted({*facts, *after.facts})},
         weights=weights,
@@ -180,6 +182,7 @@ def _weights(
         from weigh.parity.onnx_stage import OnnxTensors
 
         ours, theirs = OnnxTensors(before.path, raw=True), OnnxTensors(after.path, raw=True)
+        theirs.pair(ours)
     if ours is None or theirs is None or not set(ours.names()) & set(theirs.names()):
         notes.append(f"weights were not compared: those of {after.name} cannot be told apart by name")
         return None, []
@@ -234,19 +237,25 @@ def _rounds_activations(stage: Stage) -> bool:
     return rounds_activations(stage.path)
 
 
+def of_file(stage: Stage) -> Tensors | None:
+    """A stage's weights, those of an ONNX file by the names that they have there, so that none is left out."""
+    if stage.format != "onnx":
+        return stage.tensors
+    from weigh.parity.onnx_stage import OnnxTensors
+
+    return OnnxTensors(stage.path, raw=True)
+
+
 def _kept(after: Stage) -> tuple[str, int]:
     """The narrowest float type and the fewest bits among a stage's weights."""
-    tensors = after.tensors
-    if after.format == "onnx":
-        from weigh.parity.onnx_stage import OnnxTensors
-
-        tensors = OnnxTensors(after.path, raw=True)
+    tensors = of_file(after)
     if tensors is None:
         return "float32", after.bits
     kept = [tensors.kept(name) for name in tensors.names()]
     width = {"bfloat16": 0, "float16": 1, "float32": 2, "float64": 3}
     dtypes = sorted({dtype for dtype, _ in kept if dtype in width}, key=lambda dtype: width[dtype])
-    return (dtypes or ["float32"])[0], min((bits for _, bits in kept if bits), default=0)
+    fewest = min((bits for _, bits in kept if bits), default=0)
+    return (dtypes or ["float32"])[0], after.bits if after.format == "onnx" else fewest
 
 
 def _behaviour(

@@ -9,8 +9,8 @@ from typing import Any
 
 from weigh.choice import UsageError
 from weigh.parity.certificate import Certificate, Chain, Finding
-from weigh.parity.certify import Asked, Reader, certified
-from weigh.parity.hops import RULES, Hop, Kind, tolerance
+from weigh.parity.certify import Asked, Reader, certified, of_file
+from weigh.parity.hops import Hop, Kind, rule, tolerance
 from weigh.parity.stage import Stage, layer_of
 
 
@@ -79,7 +79,7 @@ def _unreadable(before: Stage, path: Path | str, hop: Hop, why: str) -> Certific
         before=str(before.path),
         after=str(path),
         hop=hop,
-        rule=RULES[hop.kind],
+        rule=rule(hop),
         tolerance=tolerance(hop, "float32", 0),
         facts={},
         findings=(finding,),
@@ -95,14 +95,16 @@ def guessed(before: Stage, after: Stage, limit: float | None = None) -> Hop:
 def _kind(before: Stage, after: Stage) -> Kind:
     if after.format == "gguf":
         return "gguf"
-    if after.format != before.format:
-        return "export"
     if after.bits and not before.bits:
         return "quantize"
+    if after.format != before.format:
+        return "export"
     one, other = (_types(stage) for stage in (before, after))
-    return "copy" if one == other else "cast"
+    if one == other:
+        return "copy"
+    return "quantize" if before.bits != after.bits else "cast"
 
 
 def _types(stage: Stage) -> set[tuple[str, int]]:
-    tensors = stage.tensors
+    tensors = of_file(stage)
     return set() if tensors is None else {tensors.kept(name) for name in tensors.names()}

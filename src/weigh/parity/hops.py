@@ -88,6 +88,22 @@ _ACTIVATIONS = 1.5
 """Activations in 8 bits with one scale a tensor are as coarse as weights in 4: outliers leave the rest few steps."""
 
 
+def rule(one: Hop, dtype: str = "float32", bits: int = 0) -> str:
+    """What a hop may change, in words: its kind's rule, or that of another program that runs rounded numbers.
+
+    Args:
+        dtype, bits: as for `tolerance`.
+    """
+    if one.kind in ("export", "runtime") and 0 < bits < 16:
+        return (
+            f"another program, on numbers of {bits} bits: matrices may be rounded as far as these say, what stays a "
+            "float once to its type, and outputs may differ as after a quantization"
+        )
+    if one.kind in ("export", "runtime") and dtype in _ROUNDED:
+        return f"another program, on {dtype}: each weight may be rounded once, and outputs may differ as after a cast"
+    return RULES[one.kind]
+
+
 def tolerance(one: Hop, dtype: str, bits: int, activations: bool = False) -> Tolerance:
     """What a hop may change in outputs, by its kind and by what weights are kept in afterwards.
 
@@ -101,7 +117,7 @@ def tolerance(one: Hop, dtype: str, bits: int, activations: bool = False) -> Tol
     bits = bits or (one.bits or 8 if one.kind == "quantize" else 0)
     if one.kind == "prune":
         gap, layer = None, None
-    elif one.kind in ("quantize", "gguf", "export") and 0 < bits < 16:
+    elif one.kind in ("quantize", "gguf", "export", "runtime") and 0 < bits < 16:
         gap, layer = next(limits for least, limits in _BITS if bits >= least)
         gap = max(gap, _ACTIVATIONS) if activations else gap
     elif dtype in _ROUNDED and one.kind not in ("copy",):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from weigh.choice import UsageError
+from weigh.parity.onnx_products import MATRICES, Product, bits, bits_of, products
 from weigh.parity.tensors import EMBEDDING, HEAD, Tensors
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _FOLDER = "session.model_external_initializers_file_folder_path"
-_MATRICES = ("MatMul", "Gemm", "MatMulNBits", "MatMulInteger")
+_SUFFIXES = ("_quantized", "_bfloat16", "_Transposed")
+"""What quantizers and casts append to a weight's name, the last first."""
 
 
 @cache
@@ -122,30 +124,49 @@ def _module(node: Any) -> str:
 
 @final
 class OnnxTensors(Tensors):
-    """Initializers, dequantized: by the names that they have in the file, or by those of the modules they came from."""
+    """Initializers, dequantized: by the names of the modules they came from, else by those that they have in the file.
+
+    Args:
+        raw: only by the names in the file.
+    """
 
     complete: ClassVar[bool] = False
 
     def __init__(self, path: Path, raw: bool = False) -> None:
-        self._folder, self._bits = path.parent, 8
-        graph = graph_of(path).graph
-        self._all = {one.name: one for one in graph.initializer}
+        self._folder, self._graph = path.parent, graph_of(path).graph
+        self._versions = list(graph_of(path).opset_import)
+        self.bits = bits(self._graph)
+        self._all = {one.name: one for one in self._graph.initializer}
+        self._axis = {
+            node.input[0]: next((int(one.i) for one in node.attribute if one.name == "axis"), 1)
+            for node in self._graph.node
+            if node.op_type == "DequantizeLinear"
+        }
         self._turned: set[str] = set()
-        self._names: dict[str, str] = {}
-        for name in self._all:
-            stem = name.removesuffix("_quantized")
-            if not name.endswith(("_scale", "_zero_point", "_Q4", "_scales")):
-                self._names[stem] = name
-        if not raw:
-            self._names = dict(self._renamed(graph))
+        self._paired: dict[str, tuple[Product, bool]] = {}
+        self._names = {} if raw else dict(self._renamed())
+        used = set(self._names.values())
+        for held in self._all:
+            if held not in used and not held.endswith(("_scale", "_zero_point", "_Q4", "_Q8", "_scales")):
+                self._name(held)
 
-    def _renamed(self, graph: Any) -> Iterator[tuple[str, str]]:
-        for node in graph.node:
+    def _name(self, held: str) -> None:
+        name = held
+        for suffix in _SUFFIXES:
+            name = name.removesuffix(suffix)
+        if name in self._names:
+            return
+        self._names[name] = held
+        if "_Transposed" in held and name != held and len(self._all[held].dims) == 2:
+            self._turned.add(name)
+
+    def _renamed(self) -> Iterator[tuple[str, str]]:
+        for node in self._graph.node:
             module = re.sub(r"^.*?(?=model\.(layers|embed_tokens|norm)|lm_head)", "", _module(node))
             for held in node.input:
                 if held not in self._all or not module:
                     continue
-                if node.op_type in _MATRICES and len(self._all[held].dims) == 2:
+                if node.op_type in MATRICES and len(self._all[held].dims) == 2:
                     if not any(one.name == "transB" and one.i for one in node.attribute):  # else as torch keeps it
                         self._turned.add(f"{module}.weight")
                     yield f"{module}.weight", held
@@ -153,11 +174,29 @@ class OnnxTensors(Tensors):
                     yield EMBEDDING, held
                 elif held.endswith(f"{module}.weight"):
                     yield f"{module}.weight", held
-        if HEAD not in self._names and "lm_head.weight" in self._all:
+        if "lm_head.weight" in self._all:
             yield HEAD, "lm_head.weight"
 
+    def pair(self, before: OnnxTensors) -> None:
+        """Find weights that were renamed: of as many products with weights of the same sizes, in their order."""
+        ours, theirs = before._products(), self._products()
+        if [before._shape(one) for one in ours] != [self._shape(one) for one in theirs]:
+            return
+        names = {held: name for name, held in before._names.items()}
+        for one, other in zip(ours, theirs, strict=True):
+            name = names.get(one.held, "")
+            if name and name not in self._names and not one.packed:
+                self._paired[name] = (other, one.turned and name not in before._turned)
+
+    def _products(self) -> list[Product]:
+        return list(products(self._graph, lambda held: list(self._all[held].dims) if held in self._all else []))
+
+    def _shape(self, one: Product) -> tuple[int, int]:
+        return one.shape(list(self._all[one.held].dims))
+
     def names(self) -> Sequence[str]:
-        return [name for name, held in self._names.items() if len(self._all[held].dims) >= 1 and self._float(held)]
+        plain = [name for name, held in self._names.items() if len(self._all[held].dims) >= 1 and self._float(held)]
+        return [*plain, *self._paired]
 
     def _float(self, held: str) -> bool:
         return self._all[held].data_type in (1, 10, 16, 2, 3)
@@ -168,22 +207,52 @@ class OnnxTensors(Tensors):
         made: NDArray[Any] = onnx.numpy_helper.to_array(self._all[held], base_dir=str(self._folder))
         return made
 
+    def _value(self, held: str) -> NDArray[np.float32]:
+        """A tensor as float32, dequantized with one scale, or one a channel."""
+        import numpy as np
+
+        value = self._array(held).astype(np.float32)
+        stem = held.removesuffix("_quantized")
+        if f"{stem}_scale" not in self._all:
+            return value
+        axis = self._axis.get(held, value.ndim - 1)
+        shape = [-1 if at == axis % value.ndim else 1 for at in range(value.ndim)]
+        scale, zero = (self._array(f"{stem}_{part}").astype(np.float32) for part in ("scale", "zero_point"))
+        if scale.size > 1:
+            scale, zero = scale.reshape(shape), zero.reshape(shape)
+        return (value - zero) * scale
+
     def get(self, name: str) -> Tensor:
         import numpy as np
         import torch
 
-        held = self._names[name]
-        value = self._array(held).astype(np.float32)
-        stem = held.removesuffix("_quantized")
-        if f"{stem}_scale" in self._all:
-            scale, zero = self._array(f"{stem}_scale"), self._array(f"{stem}_zero_point").astype(np.float32)
-            value = (value - zero) * scale
-        made = torch.from_numpy(np.ascontiguousarray(value))
+        if name in self._paired:
+            product, turned = self._paired[name]
+            made = torch.from_numpy(np.ascontiguousarray(self._weight(product)))
+            return made.T.contiguous() if turned else made
+        made = torch.from_numpy(np.ascontiguousarray(self._value(self._names[name])))
         return made.T.contiguous() if name in self._turned else made
 
+    def _weight(self, of: Product) -> NDArray[np.float32]:
+        if of.packed:
+            return of.unpacked({name: self._array(name) for name in of.node.input[1:] if name}, self._versions)
+        value = self._value(of.held)
+        return value.T if of.turned else value
+
+    def used(self, name: str) -> int:
+        kept = self.kept(name)[1]
+        held = self._paired[name][0].held if name in self._paired else self._names[name]
+        whole = self._array(held) if self._all[held].data_type in (2, 3) and kept == 8 else None
+        if whole is None or (name in self._paired and self._paired[name][0].packed):
+            return kept
+        return 7 if int(whole.max()) - int(whole.min()) <= 128 else kept
+
     def kept(self, name: str) -> tuple[str, int]:
-        kind = self._all[self._names[name]].data_type
-        return {1: ("float32", 0), 10: ("float16", 0), 16: ("bfloat16", 0)}.get(kind, ("", self._bits))
+        if name in self._paired and self._paired[name][0].packed:
+            return "", bits_of(self._paired[name][0].node)
+        held = self._paired[name][0].held if name in self._paired else self._names[name]
+        kind = self._all[held].data_type
+        return {1: ("float32", 0), 10: ("float16", 0), 16: ("bfloat16", 0)}.get(kind, ("", self.bits or 8))
 
 
 def rounds_activations(path: Path) -> bool:

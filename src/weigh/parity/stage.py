@@ -85,8 +85,13 @@ class Stage:
 
     @cached_property
     def bits(self) -> int:
-        """Bits a quantized weight of a Hugging Face folder; 0 where it is not quantized."""
+        """Fewest bits a weight of a Hugging Face folder or an ONNX file; 0 where it is not quantized."""
         from weigh.model.huggingface import read_json
+
+        if self.format == "onnx":
+            from weigh.parity import onnx_products, onnx_stage
+
+            return onnx_products.bits(onnx_stage.graph_of(self.path).graph)
 
         said = read_json(self.path / "config.json").get("quantization_config") if self.format == "huggingface" else None
         return _bits(said) if said else 0

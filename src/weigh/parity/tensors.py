@@ -36,6 +36,10 @@ class Tensors(ABC):
     def kept(self, name: str) -> tuple[str, int]:
         """The float type that it is kept in (``float32``, ...), or ``""`` and the bits a weight if quantized."""
 
+    def used(self, name: str) -> int:
+        """The bits that a quantized tensor's numbers make use of: fewer than it is kept in if a range was reduced."""
+        return self.kept(name)[1]
+
 
 @final
 class Files(Tensors):

@@ -49,7 +49,11 @@ def _lines(one: Certificate) -> Iterator[Line]:
         rest = f", {of.within} changed as the rule allows" if of.within else ""
         bad = f", {of.outside} beyond it" if of.outside else ""
         worst = f"; greatest relative error {of.worst:.2g} ({of.worst_tensor})" if of.worst_tensor else ""
-        yield "weights", f"{of.identical} of {of.tensors} tensors are identical{rest}{bad}{worst}"
+        whole = f"{of.identical} of {of.tensors} tensors are identical"
+        if of.unseen:
+            found = f"{of.tensors} of {of.tensors + of.unseen} tensors were found in {_name(one.after)}"
+            whole = f"{found}; of these {of.identical} are identical"
+        yield "weights", f"{whole}{rest}{bad}{worst}"
     if one.behaviour:
         yield from _behaviour(one, one.behaviour)
     if one.layers:

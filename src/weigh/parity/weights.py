@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _MANTISSA = {"bfloat16": (9, 0.0), "float16": (12, 2.0**-25)}
 _TOLD = 4
+_BLOCK = 64
+"""Weights that share a scale in NF4, across rows if these are shorter."""
 SLACK = 1.5
 """How much worse than rounding to the nearest of even steps a quantizer may be: NF4's steps are uneven."""
 
@@ -121,7 +123,9 @@ class Comparison:
         if kind == "copy":
             return False
         if bits:
-            return kind in ("quantize", "gguf", "export", "runtime") and error <= rounding_bound(meant, bits)
+            return kind in ("quantize", "gguf", "export", "runtime") and error <= rounding_bound(
+                meant, self.after.used(name)
+            )
         if kind == "merge":
             return self._merged(name, dtype, found, meant, noise)
         rounded = meant.to(_type(dtype)).float()
@@ -155,11 +159,11 @@ def half_step(of: Tensor, dtype: str) -> Tensor:
 def rounding_bound(of: Tensor, bits: int) -> float:
     """The relative error of rounding to the nearest of 2^bits even steps, with `SLACK`.
 
-    One scale a row below 8 bits, one a tensor from there on: the coarsest that is in use. A step s makes an error
-    whose root mean square is s / sqrt(12).
+    One scale a row below 7 bits, one a tensor from there on (7 being 8 of a reduced range) and where a row is shorter
+    than a block: the coarsest that is in use. A step s makes an error whose root mean square is s / sqrt(12).
     """
     rows = of.reshape(of.shape[0], -1) if of.dim() > 1 else of.reshape(1, -1)
-    most = rows.abs().amax(1) if bits < 8 else rows.abs().amax().expand(rows.shape[0])
+    most = rows.abs().amax(1) if bits < 7 and rows.shape[1] >= _BLOCK else rows.abs().amax().expand(rows.shape[0])
     step = most / (2.0 ** (bits - 1) - 1)
     error = (step.square().sum() * rows.shape[1] / 12).sqrt() / rows.norm().clamp(min=1e-30)
     return min(SLACK * float(error), 0.7)
