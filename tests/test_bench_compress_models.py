@@ -53,20 +53,27 @@ def test_outcomes_are_kept_by_draw_and_what_is_missing_is_asked(tmp_path: Path, 
     assert models.collect(2, folder=tmp_path) == outcomes and len(asked) == 4
     assert not models.collect(1, end=0.0, folder=tmp_path)[4:]
     told = models.figures(outcomes)
-    assert told["floors_violated"] == 0
     assert told["models"]["a"]["inc_floors_violated"] == 0 and told["models"]["b"]["inc_floors_violated"] == 2
     row = told["models"]["a"]["rules"]["weigh"]
     assert row["latency_ratio"] == 0.5 and row["chosen"] == ["chosen: weigh"] and row["draws"] == 2
 
 
-def test_violations_of_nets_and_of_models_are_added_up(monkeypatch: pytest.MonkeyPatch):
-    written: dict[str, Any] = {}
-    for name, made in (("fronts", {}), ("rivals", {"floors_violated": 1}), ("models", {"floors_violated": 2})):
-        monkeypatch.setattr(command, f"_{name}", lambda asked, made=made: dict(made))
-    monkeypatch.setattr(command, "_overhead", lambda asked: {"overhead": 0.01})
-    monkeypatch.setattr(command, "report", lambda name, found: written.update(found))
-    command._all(command.arguments([]))
-    assert written == {"floors_violated": 3, "overhead": 0.01}
+def test_a_part_leaves_the_figures_of_the_others_and_violations_are_added_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    def report(name: str, found: dict[str, Any]) -> None:
+        (tmp_path / f"{name}.json").write_text(json.dumps({"figures": found, "commit": "whole"}))
+
+    nets = {"rules": {"weigh": {"violated": 1}, "inc": {"violated": 9}}, "floors_violated": 1}
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    monkeypatch.setattr(command, "report", report)
+    monkeypatch.setattr(command, "commit", lambda: "now")
+    monkeypatch.setattr(command, "_models", lambda asked: {"models": {"a": {"rules": {"weigh": {"violated": 2}}}}})
+    report("compress", {"false_dominance": 0.0, **nets})
+    command._all(command.arguments(["--part", "models"]))
+    written = json.loads((tmp_path / "compress.json").read_text())["figures"]
+    assert written["floors_violated"] == 3 and written["false_dominance"] == 0.0
+    assert written["commits"] == {"fronts": "whole", "rivals": "whole", "models": "now"}
 
 
 def test_what_is_remembered_is_computed_once(tmp_path: Path):

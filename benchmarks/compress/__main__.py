@@ -1,7 +1,8 @@
 """Compression: which candidates are on the front, what peers choose under the same floor, what measuring costs.
 
-``make bench-compress [ARGS="--part fronts --resamples 500 --draws 36"]`` does four things; a run of some parts prints
-and writes nothing, and what was played is kept under ``benchmarks/results/.compress``, so that a killed run goes on.
+``make bench-compress [ARGS="--part fronts --resamples 500 --draws 36"]`` does four things. A run of
+some parts leaves the figures of the others as they are, each part with the commit that it was run on (``commits``).
+What was played is kept under ``benchmarks/results/.compress``, so that a killed run goes on.
 
 **fronts**: tables of 24 to 40 compressed candidates (options of compress/quantize on a trained net, on narrower and on
 pruned ones, timed too; and two families of bench-decisions), each judged on every row and timed in every round. A
@@ -36,8 +37,10 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")  # processes, not threads, share the cores
 
 from benchmarks._ask import at_least, told
-from benchmarks._result import report, table
+from benchmarks._result import RESULTS, commit, report, table
 
+SIGNS = {"fronts": "false_dominance", "rivals": "rules", "models": "models", "overhead": "overhead"}
+"""A figure of each part, which says that it was run."""
 PARTS = ("fronts", "rivals", "models", "overhead")
 SLOW = ("fashion", "digits")
 """Nets of pictures, on which each draw takes minutes of all rules together."""
@@ -72,16 +75,27 @@ def _all(asked: argparse.Namespace) -> None:
     if asked.again:
         shutil.rmtree(FOLDER, ignore_errors=True)
     parts = {"fronts": _fronts, "rivals": _rivals, "models": _models, "overhead": _overhead}
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {} if asked.seconds else _kept()
     for name in asked.part or PARTS:
-        made = parts[name](asked)
-        if "floors_violated" in made:  # of all draws, on nets and on models
-            made["floors_violated"] += found.get("floors_violated", 0)
-        found |= made
-    if asked.part or asked.seconds:
+        found |= parts[name](asked)
+        found["commits"] = {**found.get("commits", {}), name: commit()}
+    ours = [found.get("rules", {}), *(of["rules"] for of in found.get("models", {}).values())]
+    found["floors_violated"] = sum(of["weigh"]["violated"] for of in ours if "weigh" in of)
+    if asked.seconds:
         print(json.dumps(found), flush=True)
     else:
         report("compress", found)
+
+
+def _kept() -> dict[str, Any]:
+    """The figures of all parts as they were last run, with the commit of each."""
+    file = RESULTS / "compress.json"
+    if not file.is_file():
+        return {}
+    kept = json.loads(file.read_text())
+    known: dict[str, Any] = kept["figures"]
+    there = {name: kept["commit"] for name, figure in SIGNS.items() if figure in known}
+    return {**known, "commits": {**there, **known.get("commits", {})}}
 
 
 def _fronts(asked: argparse.Namespace) -> dict[str, Any]:
