@@ -17,9 +17,10 @@ import pytest
 import yaml
 
 from weigh import apply as applying
-from weigh import decide
+from weigh import catalog, decide
 from weigh.apply import apply
 from weigh.choice import UsageError
+from weigh.compress.quantize.int8_weights import Int8Weights
 from weigh.decision import Decision, Lock
 from weigh.engine.inline import InlineEngine
 from weigh.ledger import Ledger
@@ -161,15 +162,118 @@ def test_a_place_that_does_not_fit_is_refused_with_what_does(language: Made, row
             apply(*language, tmp_path / name)
     with pytest.raises(UsageError, match=r"goes with its tokenizer into a folder; name one: .*served"):
         apply(*language, tmp_path / "served.onnx", form="onnx")
-    with pytest.raises(UsageError, match=r"--as gguf writes a file; name it so: .*served\.gguf"):
-        apply(*language, tmp_path / "served", form="gguf")
+    with pytest.raises(UsageError, match=r"--as gguf writes a file; name it so: .*served\.gguf, or name a folder"):
+        apply(*language, tmp_path / "served.onnx", form="gguf")
     with pytest.raises(UsageError, match=r"there is no form 'tflite': type --as safetensors"):
         apply(*language, tmp_path / "served", form="tflite")
     with pytest.raises(UsageError, match=r"is a \.safetensors file; name it so: .*served\.safetensors"):
-        apply(*rows, tmp_path / "served")
+        apply(*rows, tmp_path / "served.pt2")
     with pytest.raises(UsageError, match="GGUF holds language models, and this is a net of your own"):
         apply(*rows, tmp_path / "served.gguf", form="gguf")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_goes_into_a_folder_that_is_named_with_its_card(rows: Made, tmp_path: Path):
+    (tmp_path / "there").mkdir()
+    for to in (str(tmp_path / "smaller"), f"{tmp_path}/smaller.v2/", str(tmp_path / "there")):
+        applied = apply(*rows, to)
+        assert applied.model == Path(to) / "model.safetensors" and applied.card == Path(to) / "README.md"
+        assert files(Path(to)) == {"model.safetensors", "README.md"}
+        assert f'load_file("{applied.model}")' in applied.card.read_text()
+        apply(*rows, to)
+    other = apply(*rows, tmp_path / "graph", form="onnx")
+    assert other.model == tmp_path / "graph" / "model.onnx"
+    assert files(tmp_path / "graph") == {"model.onnx", "README.md", "parity.json"}
+    assert other.certificate and json.loads(other.certificate.read_text())["after"] == str(other.model)
+
+
+def test_cards_of_two_files_do_not_meet_and_one_of_the_users_own_is_kept(rows: Made, tmp_path: Path):
+    applied = apply(*rows, tmp_path / "net.safetensors")
+    assert applied.card == tmp_path / "net.safetensors.md" and applied.card.read_text().endswith("```\n")
+    applied.card.write_text("# mine")
+    with pytest.raises(UsageError, match=r"net\.safetensors\.md exists and holds something else"):
+        apply(*rows, tmp_path / "net.safetensors")
+    apply(*rows, tmp_path / "net.safetensors", overwrite=True)
+    assert "weigh" in applied.card.read_text()
+
+
+@pytest.mark.slow
+def test_code_of_cards_runs_and_uses_the_model(language: Made, tmp_path: Path):
+    card = apply(*language, tmp_path / "served", form="onnx").card.read_text()
+    assert ran(card).strip()
+
+
+@pytest.mark.slow
+def test_code_of_a_gguf_writes_a_text(tmp_path: Path):
+    from weigh.data import smollm2
+
+    pytest.importorskip("xllamacpp", reason="needs xllamacpp")
+    if not smollm2.installed():
+        pytest.skip(f"needs SmolLM2: {smollm2.INSTALL}")
+    code, _ = forms.loading(smollm2.gguf(), smollm2.gguf(), "language")
+    assert len(ran(f"```python\n{code}\n```").split()) > 5
+
+
+def ran(card: str) -> str:
+    """What the code of a card prints."""
+    code = card.split("```python\n")[1].split("```")[0]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_form_that_packed_weights_do_not_go_into_is_refused_before_torch_is_imported(language: Made, tmp_path: Path):
+    """Nothing is opened or made: the chosen option says how it packs."""
+    lock, made = language
+    packed = catalog.lock_option(catalog.choice(lock.choice), Int8Weights())
+    told = lock.model_copy(update={"options": (packed,)}).model_dump_json()
+    code = f"""
+import sys
+from weigh.apply import apply
+from weigh.decision import Decision, Lock
+lock = Lock.model_validate_json({told!r})
+made = Decision.model_validate_json({made.model_dump_json()!r}).model_copy(update={{"chosen": "int8_weights"}})
+try:
+    apply(lock, made, "served.gguf", form="gguf")
+except Exception as error:
+    print(error)
+assert not {{"torch", "transformers"}} & set(sys.modules)
+"""
+    refused = ran(f"```python{code}```")
+    assert "int8_weights keeps its weights as compressed-tensors does, which gguf cannot hold" in refused
+    assert "--option bfloat16 --option float16" in refused
+
+
+@pytest.mark.slow
+def test_an_encoder_is_handed_on_with_all_that_makes_a_sentence_vector(home: Path, tmp_path: Path):
+    import polars as pl
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from weigh.model.toy import save_llama
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=256, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    model = save_llama(BertModel(config).eval(), home / "bert")
+    sentence = {"modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "LICENSE"}
+    for name in sentence:
+        (model / name).write_text("[]")
+    (model / "pytorch_model.bin").write_bytes(b"pickled")
+    (model / "1_Pooling").mkdir()
+    (model / "1_Pooling" / "config.json").write_text("{}")
+    random = np.random.default_rng(0)
+    texts = [" ".join(f"w{token}" for token in random.integers(3, 250, 6)) for _ in range(300)]
+    pl.DataFrame({"text": texts, "y": random.integers(0, 2, 300)}).write_parquet(home / "texts.parquet")
+    task = ModelTask(model=model, data=home / "texts.parquet", calibration_rows=20, rounds=10, runs=2, warmup=1)
+    lock, made = decided(task, home, options=["bfloat16"], objective="size", require=["agreement >= 0.3"])
+    assert made.chosen == "bfloat16"
+    applied = apply(lock, made, tmp_path / "served")
+    assert files(applied.model) >= sentence | {"1_Pooling", "tokenizer.json"}
+    assert "pytorch_model.bin" not in files(applied.model)
+    for card in (applied.card, apply(lock, made, tmp_path / "onnx", form="onnx").card):
+        assert len(ran(card.read_text()).replace("[", " ").split()) >= 32
 
 
 def test_killed_half_way_leaves_nothing_half_written(language: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -280,7 +384,7 @@ def test_a_net_of_ones_own_becomes_onnx_and_a_broken_one_is_not_written(
     from onnx import numpy_helper
 
     applied = apply(*rows, tmp_path / "served.onnx", form="onnx")
-    assert files(tmp_path) == {"served.onnx", "served.md", "served.parity.json"}
+    assert files(tmp_path) == {"served.onnx", "served.onnx.md", "served.onnx.parity.json"}
     assert "600" not in applied.card.read_text().split("##")[0]
     whole: Callable[..., Path] = forms._onnx
 
@@ -295,7 +399,7 @@ def test_a_net_of_ones_own_becomes_onnx_and_a_broken_one_is_not_written(
     monkeypatch.setattr(forms, "_onnx", bent)
     with pytest.raises(UsageError, match="none as onnx is not what was measured, and nothing was written"):
         apply(*rows, tmp_path / "other.onnx", form="onnx")
-    assert files(tmp_path) == {"served.onnx", "served.md", "served.parity.json"}
+    assert files(tmp_path) == {"served.onnx", "served.onnx.md", "served.onnx.parity.json"}
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from weigh.choice import UsageError
 from weigh.decision import Decision, Lock
 from weigh.model import forms
 from weigh.model.choice import ModelChoice
+from weigh.model.registry import located
 from weigh.model.task import Converter, ModelTask
 from weigh.model.write import made_of
 
@@ -23,7 +25,7 @@ class Applied:
     """What was written.
 
     Attributes:
-        model: the file or folder.
+        model: the file (in a folder: there), or the folder of a Hugging Face model.
         card: the model card.
         certificate: of the step from what was measured to another form; None where the files are those measured.
         registered: ``models:/name/version``; empty where nothing was registered.
@@ -50,7 +52,8 @@ def apply(
     Args:
         lock: what was asked.
         made: what was decided; it must have chosen.
-        to: the file to write (.onnx, .pt2, .gguf), or the folder of a Hugging Face model. A folder appears whole.
+        to: the file to write (.onnx, .pt2, .gguf, .safetensors), or a folder: one that exists, a name without a
+            suffix, or one that ends in ``/``. A model that is a file goes into it as ``model.*``. It appears whole.
         form: ``safetensors``, ``onnx`` or ``gguf``; as it was measured when empty. A parity certificate of what another
             form changes is written beside the model, and nothing is written where parity breaks.
         register: a name in MLflow's registry (`MLFLOW_TRACKING_URI`, or MLflow's default); the version gets the alias
@@ -68,18 +71,26 @@ def apply(
         from weigh.model.registry import need_mlflow
 
         need_mlflow(register)
-    chosen = _chosen(lock, made, record)
+    chosen = _chosen(lock, made, record, form)
+    place, in_folder = Path(to), is_folder(to)
     if form in ("", forms.OWN.get(chosen.result.format)):
-        applied = Applied(*as_it_is(chosen, Path(to), overwrite))
+        applied = Applied(*as_it_is(chosen, place, overwrite, in_folder))
     else:
         forms.need_form(chosen.result, form, chosen.name)
-        applied = Applied(*in_form(chosen, form, Path(to), overwrite))
+        applied = Applied(*in_form(chosen, form, place, overwrite, in_folder))
     return replace(applied, registered=_registered(chosen, applied, register)) if register else applied
 
 
-def _chosen(lock: Lock, made: Decision, record: str) -> Chosen:
-    from weigh.model.module import reopened
+def is_folder(to: Path | str) -> bool:
+    """Whether a place to write to names a folder.
 
+    >>> is_folder("smaller"), is_folder("smaller.v2/"), is_folder("smaller.onnx")
+    (True, True, False)
+    """
+    return str(to).endswith(os.sep) or Path(to).is_dir() or not Path(to).suffix
+
+
+def _chosen(lock: Lock, made: Decision, record: str, form: str) -> Chosen:
     choice = catalog.choice(lock.choice)
     if lock.choice.startswith("serve/"):
         raise UsageError(
@@ -100,6 +111,10 @@ def _chosen(lock: Lock, made: Decision, record: str) -> Chosen:
             f"{lock.choice} chooses how a model is run, not its files: {made.chosen} runs {task.model} as it is, so "
             "that there is nothing to write"
         )
+    if form:
+        forms.need_form_early(located(task.model), form, option.spec, option.packs)
+    from weigh.model.module import reopened
+
     artefact, source = made_of(task, option)
     result = source if artefact.path == source.path else reopened(artefact.path, source)
     return Chosen(lock, made, task, artefact, replace(result, inputs=result.inputs or source.inputs), record)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weigh.apply._chosen import Chosen
 from weigh.model import forms
 from weigh.model.artefact import digest
+from weigh.model.packed import METHOD
 from weigh.model.write import MARK
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def model_card(chosen: Chosen, now: Path, to: Path, certificate: Certificate | N
 
     Args:
         now: the file or folder as it lies now.
-        to: where it will lie, by which the card names it.
+        to: where that file or folder will lie, by which the card names it.
         certificate: where it is another form of what was measured.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -40,7 +41,7 @@ def model_card(chosen: Chosen, now: Path, to: Path, certificate: Certificate | N
     one = made.standing(chosen.name)
     measured = {lock.measure(name): value for name, value in one.measured.items()}
     snippet, packages = forms.loading(now, to, chosen.result.kind, chosen.result.architecture)
-    return environment.get_template("model_card.md.j2").render(
+    card = environment.get_template("model_card.md.j2").render(
         lock=lock,
         made=made,
         record=chosen.record,
@@ -60,6 +61,7 @@ def model_card(chosen: Chosen, now: Path, to: Path, certificate: Certificate | N
         certificate=certificate,
         parity=list(_parity(certificate)) if certificate else [],
     )
+    return card.rstrip("\n") + "\n"
 
 
 def _parity(certificate: Certificate) -> Iterator[str]:
@@ -86,10 +88,9 @@ def front_matter(chosen: Chosen, now: Path) -> str:
     """The card's metadata as YAML, by the names that the Hugging Face hub knows."""
     import yaml
 
-    suffix = ".onnx" if now.suffix == ".onnx" else now.suffix
-    library = {".onnx": "onnx", ".gguf": "gguf", ".pt2": "pytorch", ".safetensors": "pytorch"}.get(
-        suffix, "transformers"
-    )
+    libraries = {".onnx": "onnx", ".gguf": "gguf", ".pt2": "pytorch", ".safetensors": "pytorch"}
+    of_folder = "weigh" if forms.quantized_by(now) == METHOD else "transformers"
+    library = libraries.get(now.suffix, of_folder)
     told: dict[str, Any] = {"library_name": library}
     task = TASKS.get(chosen.result.outputs[0].name if chosen.result.outputs else "")
     if task and chosen.result.format in ("huggingface", "gguf"):

@@ -31,7 +31,7 @@ def certified(chosen: Chosen, file: Path, form: str, to: Path) -> Certificate:
 
     Args:
         file: what was written, where it lies now.
-        to: where it will lie.
+        to: where that file will lie.
 
     Raises:
         UsageError: it does not answer as what was measured, with the first finding.
@@ -65,7 +65,6 @@ def certified(chosen: Chosen, file: Path, form: str, to: Path) -> Certificate:
             f"{chosen.name} as {form} is not what was measured, and nothing was written: {first.what}; leave --as out "
             "to take it as it was measured"
         )
-    place = to / file.name if to.suffix != file.suffix else to
     named = f"{chosen.name} of {chosen.task.model}"
     notes = tuple(note.replace(result.path.name, f"what {chosen.name} made") for note in found.notes)
-    return found.model_copy(update={"before": named, "after": str(place), "notes": notes, "seconds": 0.0})
+    return found.model_copy(update={"before": named, "after": str(to), "notes": notes, "seconds": 0.0})

@@ -46,14 +46,39 @@ def need_form(source: Source, form: str, name: str) -> None:
     if form == "safetensors":
         raise UsageError(f"{name} made a torch.export archive, whose code safetensors cannot hold; {as_is}")
     if method := quantized_by(source.path):
-        raise UsageError(
-            f"{name} keeps its weights as {method} does, which {form} cannot hold; {as_is}, or decide on the "
-            + ("ONNX file of the original: weigh apply DECISION --as onnx, then model=FILE.onnx" if form == "onnx" else
-               "original and let llama.cpp quantize: serve/runtime")
-        )  # fmt: skip
+        raise UsageError(_packed(name, method, form))
     if form == "gguf" and (source.format != "huggingface" or source.kind != "language"):
         what = f"no language model ({source.kind})" if source.format == "huggingface" else "a net of your own"
         raise UsageError(f"GGUF holds language models, and this is {what}; type --as onnx, or {as_is}")
+
+
+def need_form_early(path: Path, form: str, name: str, packs: str) -> None:
+    """What `need_form` refuses, where the original alone says so: nothing heavy is imported and no weight is read.
+
+    Args:
+        path: of the original.
+        name: the option that was chosen.
+        packs: the method by which it packs the weights of a Hugging Face folder; empty where it does not.
+    """
+    from weigh.model import huggingface
+    from weigh.model.source import format_of
+
+    kept = format_of(path)
+    if kept == "huggingface":
+        if packs and form in ("onnx", "gguf"):
+            raise UsageError(_packed(name, packs, form))
+        kind = huggingface.kind_of(huggingface.read_json(path / "config.json"), path)[0]
+        need_form(Source(path, kept, kind, ""), form, name)
+    elif (kept, form) in (("onnx", "safetensors"), ("onnx", "gguf"), ("exported", "safetensors"), ("exported", "gguf"),
+                          ("module", "gguf")):  # fmt: skip
+        need_form(Source(path, kept, "classifier", ""), form, name)
+
+
+def _packed(name: str, method: str, form: str) -> str:
+    return (
+        f"{name} keeps its weights as {method} does, which {form} cannot hold; leave --as out to take it as it was "
+        f"measured, or decide again among options that {form} holds: --option bfloat16 --option float16"
+    )
 
 
 def quantized_by(folder: Path) -> str:
@@ -195,20 +220,19 @@ def _operator(error: BaseException) -> str:
 
 
 def loading(now: Path, to: Path, kind: str, architecture: str = "") -> tuple[str, tuple[str, ...]]:
-    """Code that loads a model as it was written (a command, of a GGUF file), and the packages that it takes.
+    """Python that loads a model as it was written and uses it once, and the packages that it takes.
 
     Args:
-        now: the folder, or the file, as it lies now.
+        now: the folder, or the file, as it lies now; of an ONNX file of a Hugging Face model, its config beside it.
         to: where it will lie, by which the code names it.
         kind: language, encoder or classifier.
         architecture: of weights alone, what builds their net.
     """
     where = to.as_posix()
     if now.suffix == ".onnx":
-        file = where if to.suffix == ".onnx" else f"{where}/{now.name}"
-        return f'import onnxruntime\n\nsession = onnxruntime.InferenceSession("{file}")', ("onnxruntime",)
+        return _session(now, to, kind)
     if now.suffix == ".gguf":
-        return f"llama-cli -m {where} -p 'Once upon a time'", ("llama.cpp",)
+        return GGUF.format(where=where), ("xllamacpp (or any other llama.cpp: llama-cli -m FILE)",)
     if now.suffix == ".pt2":
         return f'import torch\n\nnet = torch.export.load("{where}").module()', ("torch",)
     if now.suffix == ".safetensors":
@@ -221,13 +245,58 @@ def loading(now: Path, to: Path, kind: str, architecture: str = "") -> tuple[str
     return _transformers(now, where, kind)
 
 
-def _transformers(now: Path, where: str, kind: str) -> tuple[str, tuple[str, ...]]:
-    from weigh.model.huggingface import computed_in, read_json
+GGUF = """import xllamacpp
 
-    architecture = str((read_json(now / "config.json").get("architectures") or [""])[0])
+params = xllamacpp.CommonParams()
+params.model.path = "{where}"
+server = xllamacpp.Server(params)
+told = server.handle_completions({{"prompt": "Once upon a time", "n_predict": 20, "temperature": 0}})
+print(told["choices"][0]["text"])"""
+VECTOR = """
+import torch
+
+batch = tokenizer(["A sentence."], return_tensors="pt", padding=True, truncation=True)
+with torch.inference_mode():
+    hidden, mask = model(**batch).last_hidden_state.float(), batch["attention_mask"].unsqueeze(-1)
+vectors = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1)
+print(vectors[0])"""
+"""A sentence vector as weigh judges it (`weigh.model.runner.pooled`)."""
+FEED = """
+batch = tokenizer(["{text}"], return_tensors="np")
+feed = {{"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}}
+({name},) = session.run(None, feed)
+print({shown})"""
+
+
+def _session(now: Path, to: Path, kind: str) -> tuple[str, tuple[str, ...]]:
+    session = f'session = onnxruntime.InferenceSession("{to.as_posix()}")'
+    if not (now.parent / "config.json").is_file():
+        ports = "print([(one.name, one.type, one.shape) for one in session.get_inputs()])"
+        return f"import onnxruntime\n\n{session}\n{ports}", ("onnxruntime",)
+    tokens = f'tokenizer = AutoTokenizer.from_pretrained("{to.parent.as_posix()}")'
+    text, name, shown = "A sentence.", "vectors", "vectors[0]"
+    if kind == "language":
+        text, name, shown = "Once upon a time", "logits", "tokenizer.decode(logits[0, -1].argmax())"
+    elif _named(now.parent).endswith("ForSequenceClassification"):
+        name, shown = "scores", "scores[0]"
+    code = f"import onnxruntime\nfrom transformers import AutoTokenizer\n\n{session}\n{tokens}"
+    return code + FEED.format(text=text, name=name, shown=shown), ("onnxruntime", "transformers")
+
+
+def _named(folder: Path) -> str:
+    """The architecture that a Hugging Face folder names."""
+    from weigh.model.huggingface import read_json
+
+    return str((read_json(folder / "config.json").get("architectures") or [""])[0])
+
+
+def _transformers(now: Path, where: str, kind: str) -> tuple[str, tuple[str, ...]]:
+    from weigh.model.huggingface import computed_in
+
     auto = "AutoModelForCausalLM" if kind == "language" else "AutoModel"
-    if architecture.endswith("ForSequenceClassification"):
+    if _named(now).endswith("ForSequenceClassification"):
         auto = "AutoModelForSequenceClassification"
+    vector = VECTOR if auto == "AutoModel" else ""
     method = quantized_by(now)
     if method == METHOD:  # others read such a folder only where its embedding is not packed
         code = (
@@ -235,11 +304,11 @@ def _transformers(now: Path, where: str, kind: str) -> tuple[str, tuple[str, ...
             f'from weigh.model.source import open_source\n\nsource = open_source(Path("{where}"))\n'
             "model, tokenizer = load_module(source), load_tokenizer(source)"
         )
-        return code, ("weigh", "torch", "transformers")
+        return code + vector, ("weigh", "torch", "transformers")
     numbers = "auto" if method else computed_in(now)
     code = (
         f"from transformers import {auto}, AutoTokenizer\n\n"
         f'model = {auto}.from_pretrained("{where}", dtype="{numbers}")\n'
         f'tokenizer = AutoTokenizer.from_pretrained("{where}")'
     )
-    return code, ("torch", "transformers", *([LIBRARIES.get(method, method)] if method else []))
+    return code + vector, ("torch", "transformers", *([LIBRARIES.get(method, method)] if method else []))

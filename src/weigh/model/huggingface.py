@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from weigh.choice import UsageError
 from weigh.model import packed
+from weigh.model.artefact import NAME
 from weigh.model.source import Kind, Port, Source, not_numbers, reason
 
 if TYPE_CHECKING:
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
 COMPUTE = "weigh.json"
 """Says in which numbers an artefact computes; a folder without it computes in float32, whatever it is stored in."""
-COMPANIONS = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "vocab.txt",
-    "vocab.json", "merges.txt", "tokenizer.model", "generation_config.json", "added_tokens.json",
+MOST = 64_000_000
+"""Bytes up to which a file beside the weights is copied with them: tokenizers of large vocabularies take 35 million."""
+WEIGHTS = (
+    ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".onnx", ".data", ".gguf", ".pkl",
+    ".index.json",
 )  # fmt: skip
 
 
@@ -241,9 +244,13 @@ def save(net: Any, source: Path, folder: Path, compute: str = "") -> Path:
 
 
 def companions(source: Path, folder: Path) -> None:
-    """Copy what belongs to a model beside its weights: tokenizer, chat template, pooling."""
-    for name in COMPANIONS:
-        if (source / name).is_file() and not (folder / name).exists():
-            shutil.copyfile(source / name, folder / name)
-    for pooling in source.glob("*_Pooling"):
-        shutil.copytree(pooling, folder / pooling.name, dirs_exist_ok=True)
+    """Copy what belongs to a model beside its weights: every small file (tokenizer, chat template, licence, how a
+    sentence vector is made), and the folders of the modules that come after the net. Its card is another's.
+    """
+    for file in source.iterdir():
+        left = file.name in ("README.md", COMPUTE, NAME) or file.name.startswith(".") or file.name.endswith(WEIGHTS)
+        if file.is_file() and not left and file.stat().st_size <= MOST and not (folder / file.name).exists():
+            shutil.copyfile(file, folder / file.name)
+    for module in source.glob("[0-9]_*"):
+        if module.is_dir():
+            shutil.copytree(module, folder / module.name, dirs_exist_ok=True)

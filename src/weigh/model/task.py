@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -140,7 +140,14 @@ class Calibration:
 
 
 class Converter(Option):
-    """An option that makes another model of a model: smaller, faster, or cheaper to keep."""
+    """An option that makes another model of a model: smaller, faster, or cheaper to keep.
+
+    Attributes:
+        packs: the method by which it quantizes a Hugging Face folder, as its config names it: such weights go into no
+            ONNX and no GGUF file. Empty where they stay floating-point numbers.
+    """
+
+    packs: ClassVar[str] = ""
 
     @abstractmethod
     def convert(self, source: Source, calibration: Calibration, folder: Path) -> Path:

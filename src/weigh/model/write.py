@@ -90,11 +90,12 @@ def need_place(made: Path, to: Path) -> None:
         )
 
 
-def copy_into(made: Artefact, folder: Path) -> None:
-    """The files of a folder's artefact into another folder."""
+def copy_into(made: Artefact, folder: Path, inner: str = "") -> None:
+    """The files of an artefact into a folder; one that is a file is called `inner` there."""
+    home = made.path.parent if inner else made.path
     for file in made.files:
-        if file.is_relative_to(made.path):
-            target = folder / file.relative_to(made.path)
+        if file.is_relative_to(home):
+            target = folder / (inner if file == made.path else file.relative_to(home))
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
 
@@ -154,7 +155,7 @@ def _settle(new: Path, to: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UsageError(f"{to} exists and holds something else; write elsewhere, or pass overwrite=True (--overwrite)")
-    if not _ours(to):
+    if not marked(to / CARD):
         raise UsageError(f"{to} was not written by weigh, and a folder is replaced as a whole; name another")
     _exchange(new, to)
 
@@ -179,8 +180,8 @@ def _alike(one: Path, other: Path) -> bool:
     return names[0] == names[1] and all(_same(one / name, other / name) for name in names[0])
 
 
-def _ours(folder: Path) -> bool:
-    card = folder / CARD
+def marked(card: Path) -> bool:
+    """Whether a card was written by weigh."""
     return card.is_file() and f'tags: ["{MARK}"' in card.read_text(encoding="utf-8", errors="replace")[:2000]
 
 

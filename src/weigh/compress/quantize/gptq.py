@@ -20,7 +20,7 @@ from weigh.compress.quantize._packing import (
     write,
 )
 from weigh.compress.quantize._solve import WINDOWS, solve_blocks
-from weigh.model.packed import Scheme
+from weigh.model.packed import METHOD, Scheme
 from weigh.model.source import Source
 
 
@@ -38,6 +38,7 @@ class Gptq(Quantizer):
     and ONNX Runtime's gives the numbers of rounding to the nearest.
     """
 
+    packs: ClassVar[str] = METHOD
     needs: ClassVar[Needs] = NEEDS
 
     group: Group = 32

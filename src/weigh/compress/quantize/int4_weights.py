@@ -8,7 +8,7 @@ from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._few_bits import few_bits
 from weigh.compress.quantize._graph import graph_of
 from weigh.compress.quantize._packing import EMBEDDINGS, NEEDS, Group, pack
-from weigh.model.packed import Scheme
+from weigh.model.packed import METHOD, Scheme
 from weigh.model.source import Source
 
 
@@ -25,6 +25,7 @@ class Int4Weights(Quantizer):
     of ONNX files and other nets ONNX Runtime's `MatMulNBits`.
     """
 
+    packs: ClassVar[str] = METHOD
     needs: ClassVar[Needs] = NEEDS
 
     group: Group = 32

@@ -1,14 +1,14 @@
 """int8 weights, activations quantized as they come."""
 
 from pathlib import Path
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
 from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._graph import REDUCE_RANGE, graph_of, need_quantized, prepared, quiet
 from weigh.compress.quantize._packing import EMBEDDINGS, pack
-from weigh.model.packed import Scheme
+from weigh.model.packed import METHOD, Scheme
 from weigh.model.source import Source
 
 
@@ -28,6 +28,7 @@ class Int8Dynamic(Quantizer):
     of Hugging Face models torch's CPU kernel `_int_mm`, in the file layout of compressed-tensors (int-quantized).
     """
 
+    packs: ClassVar[str] = METHOD
     reduce_range: bool = REDUCE_RANGE
     steps: Literal["token", "batch"] = Field(
         "token", description="of a language model or an encoder: activations that share a scale, found as they come"

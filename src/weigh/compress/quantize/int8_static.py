@@ -18,6 +18,7 @@ from weigh.compress.quantize._ranges import (
     widest_ranges,
 )
 from weigh.compress.quantize._static import static_folder
+from weigh.model.packed import METHOD
 from weigh.model.source import Source
 
 
@@ -35,6 +36,7 @@ class Int8Static(Quantizer):
     `quantize_static`, for which torch nets are exported; of Hugging Face encoders torch's CPU kernel `_int_mm`.
     """
 
+    packs: ClassVar[str] = METHOD
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"calibration": "minmax"},
         {"calibration": "entropy"},

@@ -8,7 +8,7 @@ from weigh.compress.quantize import Calibration, Quantizer
 from weigh.compress.quantize._few_bits import few_bits
 from weigh.compress.quantize._graph import graph_of
 from weigh.compress.quantize._packing import EMBEDDINGS, NEEDS, pack
-from weigh.model.packed import Scheme
+from weigh.model.packed import METHOD, Scheme
 from weigh.model.source import Source
 
 
@@ -26,6 +26,7 @@ class Int8Weights(Quantizer):
     of ONNX files and other nets ONNX Runtime's `MatMulNBits` in groups of 32 inputs.
     """
 
+    packs: ClassVar[str] = METHOD
     needs: ClassVar[Needs] = NEEDS
 
     embeddings: bool = EMBEDDINGS

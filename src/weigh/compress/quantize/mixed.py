@@ -21,7 +21,7 @@ from weigh.compress.quantize._packing import (
 )
 from weigh.compress.quantize._sensitivity import harm_of_blocks
 from weigh.compress.quantize._solve import WINDOWS, solve_blocks
-from weigh.model.packed import Scheme
+from weigh.model.packed import METHOD, Scheme
 from weigh.model.source import Source
 
 
@@ -41,6 +41,7 @@ class Mixed(Quantizer):
     Source: layer-wise sensitivity after Dong et al., HAWQ (arXiv 1905.03696), measured as loss in place of curvature.
     """
 
+    packs: ClassVar[str] = METHOD
     needs: ClassVar[Needs] = NEEDS
 
     share: float = Field(0.25, gt=0, lt=1, description="share of the blocks that is kept in 8 bits")

@@ -26,6 +26,7 @@ class Nf4(Quantizer):
     other nets ONNX Runtime's `MatMulBnb4`.
     """
 
+    packs: ClassVar[str] = "bitsandbytes"
     needs: ClassVar[Needs] = Needs(
         packages=("torch>=2.13", "transformers>=5.23", "bitsandbytes>=0.50", "accelerate>=1.15"), extra="compress"
     )
