@@ -55,6 +55,30 @@ def tiny(folder: Path, seed: int = 0, **values: Any) -> Path:
     return folder
 
 
+def encoder(base: Path, folder: Path) -> Path:
+    """A Bert with the tokenizer of `base`, numbers of positions in its file, as older writers left them there."""
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    tok = AutoTokenizer.from_pretrained(base)
+    torch.manual_seed(0)
+    net = BertModel(
+        BertConfig(
+            vocab_size=len(tok), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+            initializer_range=0.3, pad_token_id=2,
+        )
+    )  # fmt: skip
+    for name, value in net.named_parameters():
+        if value.dim() == 1:
+            torch.nn.init.normal_(value, float(name.endswith("LayerNorm.weight")), 0.1)
+    net.save_pretrained(folder)
+    tok.save_pretrained(folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["embeddings.position_ids"] = torch.arange(512).unsqueeze(0)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
 Change = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 
 

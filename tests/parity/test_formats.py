@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_llama import edit, stage
+from small_llama import edit, encoder, stage
 
 from benchmarks.parity import build, gguf_writer
 from weigh.choice import UsageError
-from weigh.parity import Asked, Certificate, Stage, certify_chain, hop
+from weigh.parity import Asked, Certificate, Chain, Stage, certify_chain, hop, told
 from weigh.parity.gguf_stage import permuted, unpermuted
 
 ASKED = Asked(prompts=4, new_tokens=4)
@@ -141,8 +141,41 @@ def test_labels_of_rows_are_compared(tmp_path: Path):
     bad = certificate(one, other, "copy", asked)
     assert bad.behaviour and bad.behaviour.identical < 200 and bad.behaviour.divergence
     assert {finding.topic for finding in bad.findings} == {"weights", "behaviour"}
+    assert (bad.behaviour.answer, bad.findings[-1].where) == ("label", "labels")
+    assert bad.findings[-1].what.endswith(f"is {bad.behaviour.divergence.after.id}")
+    assert not words(bad) & {"prompt", "token", "tokens", "greedy", "layer", "below"}
     with pytest.raises(UsageError, match="--rows"):
         certificate(one, same, "copy", Asked(architecture=asked.architecture))
+
+
+def words(one: Certificate) -> set[str]:
+    """Every word that is printed of a certificate, its rule apart."""
+    chain = Chain(stages=(one.before, one.after), certificates=(one,), blamed=1)
+    lines = [*told.sections(chain)[0][1], ("", told.answer(chain))]
+    return {word.strip(".,;:()") for label, text in lines for word in f"{label} {text}".split() if label != "rule"}
+
+
+def test_texts_of_an_encoder_are_told_as_texts(base: Path, tmp_path: Path):
+    model = encoder(base, tmp_path / "model")
+
+    def turned(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        name = "encoder.layer.0.output.dense.weight"
+        return {**weights, name: -weights[name]}
+
+    bad = certificate(model, stage(model, tmp_path / "turned", turned), "copy")
+    assert bad.behaviour and (bad.behaviour.unit, bad.behaviour.answer) == ("row", "nearest text")
+    assert bad.findings[-1].where == "nearest texts" and "nearest was text" in bad.findings[-1].what
+    assert not words(bad) & {"prompt", "token", "tokens", "greedy", "below", "label"}
+
+
+def test_the_hint_names_the_layer_only_where_one_is_known(base: Path, tmp_path: Path):
+    def turned(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        name = "model.layers.1.mlp.down_proj.weight"
+        return {**weights, name: -weights[name]}
+
+    bad = certificate(base, stage(base, tmp_path / "turned", turned), "copy")
+    hints = [finding.do for finding in bad.findings if finding.where == "log-probabilities"]
+    assert hints and hints[0].startswith("look at layer 1, the first that differs; state another limit")
 
 
 def test_models_of_different_kinds_are_refused(base: Path, tmp_path: Path):

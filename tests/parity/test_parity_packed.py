@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_llama import encoder
 
 from weigh import catalog
 from weigh.model.source import open_source
@@ -27,30 +28,6 @@ def test_packed_weights_keep_the_rule_of_their_bits(tmp_path: Path, spec: str, b
     weights = chain.certificates[0].weights
     assert weights is not None and (weights.tensors, weights.outside) == (21, 0)
     assert chain.certificates[0].tolerance.gap == {8: 0.25, 4: 1.5}[bits]
-
-
-def encoder(base: Path, folder: Path) -> Path:
-    """A Bert with the tokenizer of `base`, numbers of positions in its file, as older writers left them there."""
-    from safetensors.torch import load_file, save_file
-    from transformers import AutoTokenizer, BertConfig, BertModel
-
-    tok = AutoTokenizer.from_pretrained(base)
-    torch.manual_seed(0)
-    net = BertModel(
-        BertConfig(
-            vocab_size=len(tok), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-            initializer_range=0.3, pad_token_id=2,
-        )
-    )  # fmt: skip
-    for name, value in net.named_parameters():
-        if value.dim() == 1:
-            torch.nn.init.normal_(value, float(name.endswith("LayerNorm.weight")), 0.1)
-    net.save_pretrained(folder)
-    tok.save_pretrained(folder)
-    tensors = load_file(folder / "model.safetensors")
-    tensors["embeddings.position_ids"] = torch.arange(512).unsqueeze(0)
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
 
 
 @pytest.mark.parametrize("spec", ["int8_dynamic", "int8_static", "int8_weights", "int4_weights", "bfloat16"])

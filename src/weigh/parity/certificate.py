@@ -23,6 +23,9 @@ Topic: TypeAlias = Literal[
 ]
 
 
+AnswerKind: TypeAlias = Literal["token", "label", "nearest text"]
+
+
 class Finding(Frozen):
     """Something that differs although the hop may not change it."""
 
@@ -34,7 +37,7 @@ class Finding(Frozen):
 
 
 class Token(Frozen):
-    """A token that a model prefers, with the log-probability that both models give it, in nats."""
+    """A token that a model prefers (a label, a nearest text), with the log-probability that both models give it, nats."""
 
     id: int
     text: str = ""
@@ -43,7 +46,7 @@ class Token(Frozen):
 
 
 class Divergence(Frozen):
-    """The first place where greedy decoding parts."""
+    """The first place where greedy decoding parts, or the first row with another label."""
 
     prompt: int = Field(description="number of the prompt (or row), from 0")
     text: str = Field("", description="the prompt")
@@ -56,11 +59,12 @@ class Behaviour(Frozen):
     """What both models answer to the same tokens, or to the same rows."""
 
     unit: Literal["token", "row"]
+    answer: AnswerKind = Field("token", description="what is compared on a unit; of an encoder the nearest other text")
     prompts: int = Field(description="prompts that were continued greedily; of a classifier, rows")
-    identical: int = Field(description="of them, those with the same greedy tokens (the same label)")
+    identical: int = Field(description="of them, those with the same greedy tokens (label, nearest text)")
     greedy_tokens: int = Field(description="greedy tokens that could be compared")
     units: int = Field(description="tokens (rows) on which log-probabilities were compared")
-    agreement: float = Field(description="share of them with the same most likely token (label)")
+    agreement: float = Field(description="share of them with the same most likely token (label, nearest text)")
     agreement_low: float = Field(description="lower end of its 95 % Wilson interval")
     agreement_high: float = Field(description="upper end of it")
     gap_mean: float = Field(description="mean |difference in log-probability of the next token|, nats")

@@ -13,7 +13,7 @@ from weigh.model.source import Source
 from weigh.parity import behave, layers, rows
 from weigh.parity import probe as tokens
 from weigh.parity.adapter import Update, applied, read
-from weigh.parity.certificate import Behaviour, Certificate, Finding, Layers, Weights
+from weigh.parity.certificate import Behaviour, Certificate, Divergence, Finding, Layers, Weights
 from weigh.parity.compare_facts import differing
 from weigh.parity.hops import Hop, Tolerance, rule, tolerance
 from weigh.parity.hops import hop as hop_of
@@ -151,8 +151,8 @@ def certified(
     kept = _kept(after)
     limits = tolerance(hop, *kept, _rounds_activations(after))
     behaviour, wrong = _behaviour(before, after, hop, updates, reader, limits, notes)
-    findings += found + wrong
     parts = _layers(before, after, updates, reader, limits, notes) if wrong else None
+    findings += found + _hinted(wrong, parts)
     return Certificate(
         before=str(before.path),
         after=str(after.path),
@@ -278,7 +278,7 @@ def _behaviour(
             raise UsageError(
                 f"{before.path} has {one.shape[1]} classes and {after.path} {other.shape[1]}: name one model"
             )
-        found = rows.compared(one, other)
+        found = rows.compared(one, other, rows.answer_of(before))
     else:
         found = behave.compared(one, other, reader.probe, reader.tokenizer)
     return found, _judged(found, limits)
@@ -293,21 +293,45 @@ def _judged(found: Behaviour, limits: Tolerance) -> list[Finding]:
                 where="log-probabilities",
                 what=f"log-probabilities differ by {found.gap_mean:.3g} nats a {found.unit} on average; this hop "
                 f"allows {limits.gap:g}",
-                do="look at the layer named below; state another limit with tolerance=X if this is as you mean it",
+                do="state another limit with tolerance=X if this is as you mean it",
             )
         )
     parts = found.divergence
     near = 0.0 if parts is None else parts.before.before - parts.after.before
     if limits.greedy and parts is not None and near > 10 * (limits.gap or 0):
-        findings.append(
-            Finding(
-                topic="behaviour",
-                where="greedy tokens",
-                what=f"greedy tokens part on prompt {parts.prompt} after {parts.position} tokens",
-                do="this hop must not change any greedy token",
-            )
-        )
+        findings.append(_parted(found, parts))
     return findings
+
+
+def _parted(found: Behaviour, first: Divergence) -> Finding:
+    """That greedy tokens part, or that a row is answered otherwise."""
+    many, ids = f"{found.prompts - found.identical} of {found.prompts}", f"{first.before.id}, is {first.after.id}"
+    where, what, kept = {
+        "token": (
+            "greedy tokens",
+            f"greedy tokens part on prompt {first.prompt} after {first.position} tokens",
+            "any greedy token",
+        ),
+        "label": (
+            "labels",
+            f"{many} rows get another label; the first is row {first.prompt}, whose label was {ids}",
+            "any label",
+        ),
+        "nearest text": (
+            "nearest texts",
+            f"{many} texts have another nearest text; the first is text {first.prompt}, whose nearest was text {ids}",
+            "which text is nearest to another",
+        ),
+    }[found.answer]
+    return Finding(topic="behaviour", where=where, what=what, do=f"this hop must not change {kept}")
+
+
+def _hinted(wrong: list[Finding], parts: Layers | None) -> list[Finding]:
+    """Findings in outputs, the first layer that differs being named where one is known."""
+    if parts is None or parts.first is None:
+        return wrong
+    hint = f"look at layer {parts.first}, the first that differs; "
+    return [one.model_copy(update={"do": hint + one.do}) if one.where == "log-probabilities" else one for one in wrong]
 
 
 def _layers(

@@ -32,7 +32,7 @@ class Tolerance(Frozen):
 
     gap: float | None = Field(description="greatest mean |difference in log-probability| a token, nats; None: any")
     layer: float | None = Field(description="greatest relative error of one layer's contribution; None: any")
-    greedy: bool = Field(description="whether greedy tokens must be the same, near ties apart")
+    greedy: bool = Field(description="whether greedy tokens (labels of rows) must be the same, near ties apart")
 
 
 class Hop(Frozen):

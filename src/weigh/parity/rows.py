@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import UsageError
-from weigh.parity.certificate import Behaviour, Divergence, Token
+from weigh.parity.certificate import AnswerKind, Behaviour, Divergence, Token
 from weigh.parity.probe import TEXTS
 from weigh.scale.interval import wilson
 
@@ -82,7 +82,7 @@ def scores(stage: Stage, given: Mapping[str, NDArray[Any]]) -> Tensor:
 
     raw = torch.from_numpy(_run(stage, given).astype("float32"))
     raw = raw.reshape(len(raw), -1)
-    if stage.kind == "encoder" and stage.source and stage.source.outputs[0].name != "scores":
+    if answer_of(stage) == "nearest text":
         unit = raw / raw.norm(dim=1, keepdim=True).clamp(min=1e-30)
         near = SHARPNESS * unit @ unit.T
         return torch.log_softmax(near.masked_fill(torch.eye(len(raw), dtype=torch.bool), -1e4), 1)
@@ -91,6 +91,12 @@ def scores(stage: Stage, given: Mapping[str, NDArray[Any]]) -> Tensor:
     elif bool((raw >= 0).all()) and bool((raw.sum(1) - 1).abs().max() < 1e-3):
         return raw.clamp(min=1e-30).log()
     return torch.log_softmax(raw, 1)
+
+
+def answer_of(stage: Stage) -> AnswerKind:
+    """What a stage says of a row: a label, or, of what gives vectors, which other text is nearest."""
+    vectors = stage.kind == "encoder" and stage.source is not None and stage.source.outputs[0].name != "scores"
+    return "nearest text" if vectors else "label"
 
 
 def _run(stage: Stage, given: Mapping[str, NDArray[Any]]) -> NDArray[np.generic]:
@@ -120,8 +126,8 @@ def _run(stage: Stage, given: Mapping[str, NDArray[Any]]) -> NDArray[np.generic]
     return ((out.last_hidden_state.float() * mask).sum(1) / mask.sum(1)).numpy()
 
 
-def compared(before: Tensor, after: Tensor) -> Behaviour:
-    """Labels and log-probabilities of the same rows."""
+def compared(before: Tensor, after: Tensor, answer: AnswerKind = "label") -> Behaviour:
+    """Labels (or nearest texts) and log-probabilities of the same rows."""
     from weigh.parity.behave import kullback_leibler
 
     best, other = before.argmax(1), after.argmax(1)
@@ -132,6 +138,7 @@ def compared(before: Tensor, after: Tensor) -> Behaviour:
     first = next((row for row in range(len(best)) if best[row] != other[row]), None)
     return Behaviour(
         unit="row",
+        answer=answer,
         prompts=len(best),
         identical=same,
         greedy_tokens=len(best),

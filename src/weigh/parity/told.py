@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from weigh.parity.certificate import Behaviour, Certificate, Chain, Token
+from weigh.parity.certificate import Behaviour, Certificate, Chain, Divergence, Token
 
 Line = tuple[str, str]
 Section = tuple[str, list[Line]]
@@ -73,21 +73,30 @@ def _facts(one: Certificate) -> str:
 
 
 def _behaviour(one: Certificate, of: Behaviour) -> Iterator[Line]:
-    unit = "prompts are continued with the same greedy tokens" if of.unit == "token" else "rows get the same label"
-    more = f" ({of.greedy_tokens} tokens compared)" if of.unit == "token" else ""
-    yield "greedy", f"{of.identical} of {of.prompts} {unit}{more}"
-    ends = f"[{of.agreement_low:.1%}, {of.agreement_high:.1%}]"
-    yield "argmax", f"agrees on {of.agreement:.1%} {ends} of {of.units} {of.unit}s"
+    ends = f"{of.agreement:.1%} [{of.agreement_low:.1%}, {of.agreement_high:.1%}]"
+    if of.unit == "token":
+        same = f"{of.identical} of {of.prompts} prompts are continued with the same greedy tokens"
+        yield "greedy", f"{same} ({of.greedy_tokens} tokens compared)"
+        yield "argmax", f"agrees on {ends} of {of.units} tokens"
+    elif of.answer == "nearest text":
+        yield "nearest", f"{of.identical} of {of.prompts} texts have the same nearest text: {ends}"
+    else:
+        yield "labels", f"{of.identical} of {of.prompts} rows get the same label: {ends}"
     limit = "any" if one.tolerance.gap is None else f"{one.tolerance.gap:g}"
     gaps = f"mean {of.gap_mean:.2g}, p99 {of.gap_p99:.2g}, greatest {of.gap_max:.2g} nats"
     yield "gap", f"{gaps} of log-probability (mean allowed: {limit})"
     yield "KL", f"mean {of.kl_mean:.2g}, greatest {of.kl_max:.2g} nats a {of.unit}"
     if parts := of.divergence:
-        where = f"prompt {parts.prompt}, {parts.position} tokens in" if of.unit == "token" else f"row {parts.prompt}"
-        yield "parts at", f"{where}: {_token(parts.before)} -> {_token(parts.after)}"
+        yield "parts at", f"{_place(of, parts)}: {_token(parts.before)} -> {_token(parts.after)}"
         if parts.text:
             text = " ".join(parts.text.split())
             yield "", f"after '{text if len(text) < 70 else '...' + text[-67:]}'"
+
+
+def _place(of: Behaviour, parts: Divergence) -> str:
+    if of.unit == "token":
+        return f"prompt {parts.prompt}, {parts.position} tokens in"
+    return f"text {parts.prompt}, nearest text" if of.answer == "nearest text" else f"row {parts.prompt}, label"
 
 
 def _token(one: Token) -> str:
