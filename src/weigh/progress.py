@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from weigh.decision import Lock
     from weigh.scale.halving import Contest
 
+_SILENCE = 30.0
+"""Seconds after which a run that has no bar says where it is."""
+
 
 class Watch:
     """Shows events as they happen: live on a terminal, a line for each drop elsewhere, nothing when quiet.
@@ -29,7 +32,8 @@ class Watch:
         self._quiet = quiet
         self._console = show.console(error=True)
         self._live = self._console.is_terminal and not quiet
-        self._begun, self._done = 0.0, 0
+        self._begun, self._done, self._told = 0.0, 0, 0.0
+        self._ended = self._again = False
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -65,7 +69,7 @@ class Watch:
 
     def _start(self, event: Event) -> None:
         self.locked = True
-        self._begun = time.monotonic()
+        self._begun = self._told = time.monotonic()
         again = "going on where an earlier run stopped: " if event.resumed else ""
         budget = f", budget {event.lock.budget}" if str(event.lock.budget) else ""
         self._say(f"{again}racing {len(event.race.runners)} options on at most {_most(event):,} blocks{budget}")
@@ -76,20 +80,32 @@ class Watch:
         live, all_options = event.race.live(), len(event.race.runners)
         left = f"block {event.block + 1:,}/{_most(event):,}  {len(live)} of {all_options} left{self._eta(event)}"
         self._bar.update(self._task, description="racing", completed=event.block + 1, left=left)
+        self._now_and_then(left)
 
     def _dropped(self, event: Event) -> None:
         why = dropped(event.lock, event.race, event.option)
         failed = event.race.runners[event.option].state == "failed"
         when = f"in block {event.block + 1:,}" if failed else f"after {show.count(event.block + 1, 'block')}"
-        ended = "the race ended: " if event.race.settled() and not failed else ""
+        ended = "the race ended: " if event.race.settled() and not failed and not self._ended else ""
+        self._ended = self._ended or bool(ended)
         behind = event.race.objective.serial and not failed
         what = f"{event.option} is behind" if behind else f"dropped {event.option}"
         self._say(f"{ended}{what} {when}: {why}")
 
     def _fresh(self, event: Event) -> None:
-        first = event.lock.blocks.race
-        text = f"block {event.block - first + 1:,}, not used by the race"
+        count = event.lock.blocks.fresh
+        text = f"block {event.block - event.lock.blocks.race + 1:,} of {count:,} that the race did not use"
+        if not self._again and not self._live:
+            self._say(f"measuring the winner again on {show.count(count, 'block')} that the race did not use")
+        self._again = True
         self._bar.update(self._task, description="measuring the winner again", total=None, left=text)
+        self._now_and_then(text)
+
+    def _now_and_then(self, text: str) -> None:
+        """A line for those who see no bar."""
+        if not self._live and time.monotonic() - self._told > _SILENCE:
+            self._told = time.monotonic()
+            self._say(text)
 
     def _eta(self, event: Event) -> str:
         """At most so long, since a race ends as soon as it is settled."""

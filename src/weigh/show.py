@@ -6,7 +6,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -292,8 +292,9 @@ def _footer(lock: Lock, made: Decision, footing: Footing) -> RenderableType:
     rows = [("Constraint", check) for check in _chosen_checks(lock, made)]
     rows += [("Confirmation", _confirmation(made))] if made.chosen else []
     rows.append(("Measured", f"{count(made.measurements, 'trial')}{saved}, on {count(made.blocks, 'block')}{beside}"))
-    none = ["none: every interval here holds for finite samples"]
-    rows += [("Approximation", text) for text in approximations(made) or none]
+    none = ["none: every interval that the answer rests on holds for finite samples"]
+    used = {lock.objective, *(constraint.measure for constraint in lock.constraints)}
+    rows += [("Approximation", text) for text in approximations(made, of=used) or none]
     rows += [("Record", footing.record)] if footing.record else []
     rows.append(("Evidence", f"{footing.ledger} (decision {footing.id})"))
     further = [["explain", footing.id], ["report", footing.id]]
@@ -315,11 +316,17 @@ def _confirmation(made: Decision) -> str:
     return f"{made.confirmation.status}: {made.confirmation.text}{blocks}"
 
 
-def approximations(made: Decision, every: bool = False) -> list[str]:
-    """What is not exact in finite samples, or left out (or every method), once each, with the measures it touches."""
+def approximations(made: Decision, every: bool = False, of: Collection[str] = ()) -> list[str]:
+    """What is not exact in finite samples, or left out (or every method), once each, with the measures it touches.
+
+    Args:
+        of: only what touches these measures; all when empty.
+    """
     served: dict[str, list[str]] = {}
     for text in made.approximations:
         name, _, method = text.partition(": ")
+        if of and name not in of:
+            continue
         if every or "(asymptotic)" in method or method.startswith(LEFT_OUT):
             served.setdefault(method, []).append(name)
     return [f"{', '.join(dict.fromkeys(names))}: {method}" for method, names in served.items()]
