@@ -106,6 +106,7 @@ def test_what_cannot_be_loaded_says_so(tmp_path: Path) -> None:
         ("bootstrap:draws=100,draws=200", "draws is given twice"),
         ("json:loads", "is no option of cause/experiment"),
         ("welsh", "did you mean 'welch'"),
+        ("welch,cuped", "names several: type --option welch --option cuped"),
     ],
 )
 def test_what_is_typed_wrongly_is_told_apart(typed: str, says: str) -> None:

@@ -35,6 +35,7 @@ def test_a_unit_is_converted_to_that_of_the_measure(typed: str, bound: float):
     ("typed", "says"),
     [
         ("p95 <= 3 MB", "p95 is measured in ms"),
+        ("p95<3", "type 'p95<=3'"),
         ("accuracy >= 90 ms", "accuracy is measured in share"),
         ("p95 <= 0.9 * baseline ms", "a ratio has no unit"),
         ("p95 <= baseline - 1", "times are compared by ratio; type 'p95 <= 0.9 \\* baseline'"),

@@ -147,6 +147,9 @@ def load(of: Choice, head: str) -> type[Option]:
         return made
     known = options(of)
     if head not in known:
+        if all(part.strip() in known for part in head.split(",")):
+            apart = " ".join(f"--option {part.strip()}" for part in head.split(","))
+            raise UsageError(f"'{head}' names several: type {apart}")
         raise UsageError(unknown("option", head, list(known), f"of {of.name}"))
     return known[head]
 

@@ -48,6 +48,9 @@ class Constraint(Frozen):
         """
         found = _FORM.match(text)
         if not found:
+            meant = re.sub(r"([<>])(?!=)", r"\1=", text)
+            if meant != text and _FORM.match(meant):
+                raise UsageError(f"the constraint '{text}' says less or more, never equal; type '{meant}'")
             raise UsageError(
                 f"the constraint '{text}' cannot be read; type 'accuracy >= 0.9', 'accuracy >= baseline - 0.01' "
                 f"or 'p95 <= 0.8 * baseline'"
