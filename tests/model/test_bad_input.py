@@ -85,6 +85,35 @@ def test_an_operator_that_nobody_knows(tmp_path: Path):
     assert "uses the operator com.acme:Quux, which ONNX Runtime" in said and "export the model without it" in said
 
 
+def test_a_file_of_torch_is_told_what_to_write_instead(tmp_path: Path):
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "net.pt")
+    said = refused(lambda: open_source(tmp_path / "net.pt"))
+    assert "'net.pt2'" in said and "'net.safetensors'" in said and "architecture=net.py:build" in said
+
+
+def test_code_without_the_name_of_its_function(tmp_path: Path):
+    save_file({"weight": torch.zeros(3)}, tmp_path / "net.safetensors")
+    code = tmp_path / "net.py"
+    code.write_text("def build(): ...")
+    said = refused(lambda: open_source(tmp_path / "net.safetensors", architecture=str(code)))
+    assert f"names a file alone; say which function in it builds the net: architecture={code}:build" in said
+    said = refused(lambda: open_source(tmp_path / "net.safetensors", architecture="lost.py:build"))
+    assert "there is no file lost.py; you are in" in said
+
+
+def test_a_label_that_is_no_column_of_a_wide_table(tmp_path: Path):
+    import polars as pl
+
+    random = np.random.default_rng(0)
+    columns = {f"f{place}": random.normal(size=60) for place in range(64)} | {"y": random.integers(0, 3, 60)}
+    pl.DataFrame(columns).write_csv(tmp_path / "rows.csv")
+    file = graph(tmp_path / "net.onnx", np.ones((64, 3)), "MatMul")
+    task = ModelTask(model=file, data=tmp_path / "rows.csv", label="target")
+    said = refused(lambda: RowsBench(task, seed=0))
+    assert "has no column 'target'; right answers are what a model is judged by: name theirs with label=" in said
+    assert "(its 65 columns: f0, f1, f2, f3, f4, f5, ..., f59, f60, f61, f62, f63, y)" in said
+
+
 def test_rows_without_labels_and_without_rows(rows: Callable[..., ModelTask], tmp_path: Path):
     none = np.float32(0)  # an array of no dimension is left out
     assert "no array 'y' in" in refused(lambda: RowsBench(rows(y=none), seed=0))

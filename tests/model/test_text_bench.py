@@ -124,7 +124,12 @@ def test_a_text_that_cannot_judge_is_refused(task: ModelTask, bench: TextBench, 
     assert "has 3 tokens, fewer than one window of 32" in refused(data=tmp_path / "short.txt")
     assert "is no UTF-8 text" in refused(data=tmp_path / "latin.txt")
     assert "is a table, and a language model is judged on a text" in refused(data=tmp_path / "rows.npz")
-    assert "leaves 9 windows of 32 tokens" in refused(calibration_rows=390)
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    assert "is a table, and a language model is judged on a text" in refused(data=tmp_path / "rows.csv")
+    said = refused(calibration_rows=390)
+    assert "has 399 windows of 32 tokens; 390 of them for calibration leave 9 to judge on" in said
+    assert "40 are the fewest: give a text of 13,760 tokens or more, or leave more of it: calibration_rows=" in said
+    TextBench(task.model_copy(update={"calibration_rows": int(said.rpartition("=")[2])}), seed=0)
     with pytest.raises(UsageError, match="distinct prompts of 32 tokens, not 500"):
         prompts(task.data, bench.tokenizer, 32, 500)
 

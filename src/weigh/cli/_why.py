@@ -147,7 +147,7 @@ def _whole(lock: Lock, made: Decision, parts: bool) -> str:
         where = (
             "the task has as many left; raise --budget"
             if left >= made.more_blocks
-            else f"the task has {f'only {left:,}' if left else 'none'} left; bring more data"
+            else f"the task has {f'only {left:,}' if left else 'none'} left; give it more data, or rounds"
         )
         return f"About {show.count(made.more_blocks, 'more block')} would settle it ({where})."
     if made.verdict in ("chosen", "none"):
