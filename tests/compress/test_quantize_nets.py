@@ -71,6 +71,18 @@ def test_a_net_for_torch_is_quantized(
     assert (said.argmax(1) == right.argmax(1)).mean() > 0.9
 
 
+def test_an_archive_that_would_be_trained_on_is_cast_without_a_warning(choice: Quantize, tmp_path: Path) -> None:
+    """Its parameters require gradients, unless whoever exported it took care that they do not; rows are not free."""
+    program = torch.export.export(torch.nn.Linear(8, 4).eval(), (torch.zeros(2, 8),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    assert all(weight.requires_grad for weight in program.parameters())
+    source = open_source(tmp_path / "net.pt2")
+    (tmp_path / "made").mkdir()
+    calibration = Calibration({"X": np.zeros((2, 8), np.float32)})
+    made = catalog.find(choice, "bfloat16").convert(source, calibration, tmp_path / "made")  # type: ignore[attr-defined]
+    assert next(torch.export.load(made).module().parameters()).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize(
     "spec, least, kinds",
     [

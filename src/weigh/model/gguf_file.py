@@ -12,6 +12,7 @@ from weigh.choice import UsageError
 from weigh.data.cache import cache_folder
 from weigh.model.artefact import digest
 from weigh.model.huggingface import quiet, read_json
+from weigh.model.imports import hushed, transformers
 from weigh.model.source import Port, Source, not_numbers, reason
 
 
@@ -95,16 +96,16 @@ def _drop_strangers(folder: Path) -> None:
 def load(path: Path, dtype: str = "float32") -> Any:
     """The model as transformers reads it, its numbers dequantized."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    net = AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype=getattr(torch, dtype), local_files_only=True
-    )
+    with hushed():
+        net = transformers("AutoModelForCausalLM").from_pretrained(
+            path.parent, gguf_file=path.name, dtype=getattr(torch, dtype), local_files_only=True
+        )
     return net.eval().requires_grad_(False)
 
 
 def tokenizer(path: Path) -> Any:
     """The tokenizer that the file holds."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+    with hushed():
+        maker = transformers("AutoTokenizer")
+        return maker.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)

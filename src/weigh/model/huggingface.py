@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weigh.choice import UsageError
 from weigh.model import packed
 from weigh.model.artefact import NAME
+from weigh.model.imports import hushed, transformers
 from weigh.model.source import Kind, Port, Source, not_numbers, reason
 
 if TYPE_CHECKING:
@@ -177,29 +177,24 @@ def load(folder: Path, kind: Kind, dtype: str = "", attention: str = "sdpa") -> 
 
 def maker_of(folder: Path, kind: Kind) -> Any:
     """The class of transformers that loads a folder."""
-    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
-
     if kind == "language":
-        return AutoModelForCausalLM
+        return transformers("AutoModelForCausalLM")
     name = str((read_json(folder / "config.json").get("architectures") or [""])[0])
-    return AutoModelForSequenceClassification if name.endswith("ForSequenceClassification") else AutoModel
+    of_texts = name.endswith("ForSequenceClassification")
+    return transformers("AutoModelForSequenceClassification" if of_texts else "AutoModel")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars of transformers, which would run through weigh's own progress, and without what
-    bitsandbytes says about kernels that it looks for when it is imported.
-    """
+    """Without the progress bars of transformers, which would run through weigh's own progress, and hushed."""
     from transformers.utils import logging as talk
 
-    shown, bits = talk.is_progress_bar_enabled(), logging.getLogger("bitsandbytes")
-    before = bits.level
-    bits.setLevel(logging.ERROR)
+    shown = talk.is_progress_bar_enabled()
     talk.disable_progress_bar()
     try:
-        yield
+        with hushed():
+            yield
     finally:
-        bits.setLevel(before)
         if shown:
             talk.enable_progress_bar()
 
@@ -216,10 +211,9 @@ def tokenizer(folder: Path) -> Any:
     Raises:
         UsageError: it has none.
     """
-    from transformers import AutoTokenizer
-
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with hushed():
+            return transformers("AutoTokenizer").from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError, KeyError) as error:
         raise UsageError(
             f"model={folder} has no tokenizer that can be read ({reason(error)}); copy tokenizer.json and "

@@ -84,8 +84,15 @@ def made(architecture: str) -> Any:
     import torch
 
     file, _, name = architecture.rpartition(":")
-    if not file or not Path(file).is_file():
-        raise UsageError(f"architecture={architecture}: there is no file {file or name}; type it as net.py:build")
+    if not file:
+        raise UsageError(
+            f"architecture={architecture} names a file alone; say which function in it builds the net: "
+            f"architecture={architecture}:build"
+        )
+    if not Path(file).is_file():
+        raise UsageError(
+            f"architecture={architecture}: there is no file {file}; you are in {Path.cwd()}; type it as net.py:build"
+        )
     spec = importlib.util.spec_from_file_location("weigh_architecture", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -111,7 +118,7 @@ def load(source: Source, dtype: str = "float32") -> Any:
 
 
 def save(module: Any, source: Source, target: Path) -> Path:
-    """Write a net as a .pt2 archive, its number of rows free; the source's input says what a row is.
+    """Write a net as a .pt2 archive; the source's input says what a row is, and how many there are, if not any number.
 
     Raises:
         Unfit: torch.export cannot trace it.
@@ -121,11 +128,11 @@ def save(module: Any, source: Source, target: Path) -> Path:
     from weigh.choice import Unfit
 
     example = example_rows(module, source)
-    rows = torch.export.Dim("rows", min=1)
+    free = ({0: torch.export.Dim("rows", min=1)},) if source.batch is None else None
     try:
         ready = module if isinstance(module, torch.fx.GraphModule) else module.eval()  # an archive's is in eval mode
         with _quiet():
-            program = torch.export.export(ready, (example,), dynamic_shapes=({0: rows},))
+            program = torch.export.export(ready, (example,), dynamic_shapes=free)
     except Exception as error:  # torch.export raises errors of many kinds
         raise Unfit(f"torch.export cannot trace the net: {type(error).__name__}: {reason(error)}") from None
     with _quiet():
@@ -142,7 +149,7 @@ def _quiet() -> Iterator[None]:
 
 
 def example_rows(module: Any, source: Source) -> Any:
-    """Two rows of zeros in the shape that the net takes, in the numbers of its weights.
+    """Rows of zeros in the shape that the net takes, in the numbers of its weights: two, or as many as it insists on.
 
     Raises:
         UsageError: nothing says what shape that is.
@@ -153,7 +160,7 @@ def example_rows(module: Any, source: Source) -> Any:
     if not inner:
         raise UsageError(f"nothing says what shape a row of {source.path} has; judge it on rows first")
     numbers = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    return torch.zeros(LEAST, *inner, dtype=numbers)
+    return torch.zeros(source.batch or LEAST, *inner, dtype=numbers)
 
 
 def _program(path: Path) -> Any:

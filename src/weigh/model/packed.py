@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from weigh.choice import UsageError
+from weigh.model.imports import transformers
 
 if TYPE_CHECKING:
     import torch
@@ -143,10 +144,9 @@ def load(folder: Path, maker: Any, config: Mapping[str, Any], attention: str, dt
         ValueError, OSError, RuntimeError: transformers cannot load it.
     """
     import torch
-    from transformers import AutoConfig
 
     schemes = schemes_in(config["quantization_config"], folder)
-    told = AutoConfig.from_pretrained(folder, local_files_only=True)
+    told = transformers("AutoConfig").from_pretrained(folder, local_files_only=True)
     del told.quantization_config
     return maker.from_pretrained(
         folder, config=told, quantization_config=_own_config()(schemes), dtype=getattr(torch, dtype),

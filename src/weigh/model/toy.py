@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.model.huggingface import quiet
+from weigh.model.imports import transformers
 from weigh.model.task import ModelTask
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def write_language_toy(folder: Path, seed: int = 0, layers: int = 3, **changed: 
 def random_llama(seed: int = 0, layers: int = 3, **changed: Any) -> Any:
     """A Llama with weights large enough that it prefers some tokens to others by far."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config, maker = transformers("LlamaConfig"), transformers("LlamaForCausalLM")
 
     sizes = {
         "vocab_size": VOCABULARY, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": layers,
@@ -53,7 +55,7 @@ def random_llama(seed: int = 0, layers: int = 3, **changed: Any) -> Any:
     }  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = LlamaForCausalLM(LlamaConfig(**(sizes | changed)))
+        net = maker(config(**(sizes | changed)))
         for name, weight in net.named_parameters():
             if weight.dim() == 2:
                 torch.nn.init.normal_(weight, 0.0, (6.0 if "lm_head" in name else 1.0) / weight.shape[1] ** 0.5)
@@ -80,11 +82,10 @@ def save_llama(net: Any, folder: Path) -> Path:
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import WhitespaceSplit
-    from transformers import PreTrainedTokenizerFast
 
     whole = Tokenizer(WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token=WORDS[0]))
     whole.pre_tokenizer = WhitespaceSplit()
-    told = PreTrainedTokenizerFast(
+    told = transformers("PreTrainedTokenizerFast")(
         tokenizer_object=whole, unk_token=WORDS[0], bos_token=WORDS[1], eos_token=WORDS[2], pad_token=WORDS[0]
     )
     with quiet():

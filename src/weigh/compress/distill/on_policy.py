@@ -15,6 +15,7 @@ from weigh.compress.distill import Calibration, Distiller
 from weigh.compress.distill._student import Student
 from weigh.compress.distill._students import Class, checkpoint, gathered, plan_of, written
 from weigh.model.distilling import Aim, Distilled, counting, lesson, need_same_words
+from weigh.model.imports import hushed
 from weigh.model.source import Source
 from weigh.model.training import train
 
@@ -116,7 +117,7 @@ def _hushed() -> Iterator[None]:
 
 def trainer() -> Any:
     """TRL's `GKDTrainer`, which lives among what TRL calls experimental."""
-    with warnings.catch_warnings():
+    with hushed(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are importing from 'trl.experimental'")
         from trl.experimental.gkd import GKDTrainer
     return GKDTrainer

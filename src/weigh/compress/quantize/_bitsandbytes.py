@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from weigh.model.huggingface import maker_of, quiet, save
+from weigh.model.imports import transformers
 from weigh.model.source import Source
 
 
 def write_nf4(source: Source, folder: Path, double: bool) -> Path:
     """A Hugging Face folder of NF4 weights, the rest in bfloat16."""
     import torch
-    from transformers import BitsAndBytesConfig
 
-    told = BitsAndBytesConfig(
+    told = transformers("BitsAndBytesConfig")(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16,
         bnb_4bit_use_double_quant=double,
     )  # fmt: skip

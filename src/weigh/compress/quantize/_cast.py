@@ -32,7 +32,7 @@ def _need_within(net: Any, to: Any, number: str) -> None:
     import torch
 
     most = torch.finfo(to).max
-    for place, weight in net.named_parameters():
+    for place, weight in ((name, one.detach()) for name, one in net.named_parameters()):
         if weight.is_floating_point() and float(weight.abs().max()) > most:
             raise Unfit(
                 f"'{place}' holds a weight of {float(weight.abs().max()):,.6g}, and {number} ends at {most:,.0f}"
