@@ -11,6 +11,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import save_file
 
 from weigh.choice import UsageError
 from weigh.model.rows_bench import RowsBench
@@ -107,7 +108,7 @@ def test_a_label_that_is_no_column_of_a_wide_table(tmp_path: Path):
     random = np.random.default_rng(0)
     columns = {f"f{place}": random.normal(size=60) for place in range(64)} | {"y": random.integers(0, 3, 60)}
     pl.DataFrame(columns).write_csv(tmp_path / "rows.csv")
-    file = graph(tmp_path / "net.onnx", np.ones((64, 3)), "MatMul")
+    file = graph(tmp_path / "net.onnx", np.ones((4, 3)))
     task = ModelTask(model=file, data=tmp_path / "rows.csv", label="target")
     said = refused(lambda: RowsBench(task, seed=0))
     assert "has no column 'target'; right answers are what a model is judged by: name theirs with label=" in said

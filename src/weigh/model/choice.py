@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from weigh.model.artefact import Artefact
 
 ASSUMPTIONS = {
-    "the CPU that serves has the integer instructions of the one that measured": "weigh again where it serves: "
-    "both speed and rounding of int8 differ between AVX2, AVX-512 VNNI and ARM",
+    "the processor that serves has the instructions of the one that measured": "weigh again where it serves: speed, "
+    "and how sums of small numbers are rounded, differ between AVX2, AVX-512, AMX and ARM",
     "requests come in batches of the size that was timed, one at a time": "the batch sizes that serving logs",
-    "inputs keep the range that calibration saw": "monitor/drift on the inputs; int8 clips what lies outside",
+    "inputs are like those that calibrated and judged": "monitor/drift on the inputs: nothing was measured on what "
+    "lies outside their range",
     "rows arrive as the validation rows did": "live accuracy against the interval of this decision",
 }
 

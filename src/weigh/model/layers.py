@@ -57,6 +57,6 @@ def need_blocks(net: Any, who: str) -> Any:
     if found is None:
         raise Unfit(
             f"{who} needs a transformer, whose config says num_hidden_layers, and this net has no such blocks; "
-            "structured prunes convolutional nets"
+            "structured prunes such nets"
         )
     return found

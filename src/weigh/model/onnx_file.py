@@ -86,8 +86,8 @@ def _check(path: Path, content: bytes) -> None:
             _need_numbers(path, model.graph)
     except (DecodeError, onnx.checker.ValidationError) as error:
         raise UsageError(
-            f"model={path} is no ONNX model: it looks like {_looks_like(content)} ({reason(error)}); export the model "
-            "to ONNX first (skl2onnx, torch.onnx.export, tf2onnx), or copy the file again"
+            f"model={path} is no ONNX model: it looks like {_looks_like(content)} ({reason(error)}); "
+            + _instead(content)
         ) from None
     if external:
         raise UsageError(
@@ -133,6 +133,17 @@ def _looks_like(content: bytes) -> str:
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
         return "text" if not head.lstrip().startswith((b"{", b"[")) else "JSON"
     return "an ONNX file that is cut off or damaged"
+
+
+def _instead(content: bytes) -> str:
+    """What to give in place of a file that is no ONNX model."""
+    torch = ""
+    if content.startswith(b"PK"):
+        torch = (
+            "of a torch net give torch.export.save(torch.export.export(net, (rows,)), 'net.pt2'), or its weights, "
+            "safetensors.torch.save_file(net.state_dict(), 'net.safetensors'), with architecture=net.py:build; else "
+        )
+    return f"{torch}export the model to ONNX first (skl2onnx, torch.onnx.export, tf2onnx), or copy the file again"
 
 
 def _port(one: object) -> Port:

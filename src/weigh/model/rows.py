@@ -6,6 +6,7 @@ import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,8 @@ def _from_table(path: Path, task: ModelTask, model: Source, labelled: bool) -> R
 
     label = [task.label] if labelled else []
     try:
+        if labelled:
+            _need_label(path, task.label, require(path).collect_schema().names())
         columns = task.inputs or [
             name for name in require(path, columns=label).collect_schema().names() if name != task.label
         ]
@@ -127,6 +130,17 @@ def _from_table(path: Path, task: ModelTask, model: Source, labelled: bool) -> R
             )
     feeds = {port.name: _folded(table.select(parts[port.name]).to_numpy(), port, path) for port in ports}
     return Rows(feeds, table[task.label].to_numpy() if labelled else None)
+
+
+def _need_label(path: Path, label: str, names: Sequence[str]) -> None:
+    if label not in names:
+        near = get_close_matches(label, names, n=1, cutoff=0.4)
+        hint = f"; did you mean '{near[0]}'? Right" if near else "; right"
+        some = ", ".join(names) if len(names) <= 12 else f"{', '.join(names[:6])}, ..., {', '.join(names[-6:])}"
+        raise UsageError(
+            f"{path} has no column '{label}'{hint} answers are what a model is judged by: name theirs with "
+            f"label=COLUMN (its {len(names)} columns: {some})"
+        )
 
 
 def _need_width(path: Path, columns: Sequence[str], port: Port, task: ModelTask) -> None:

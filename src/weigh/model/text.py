@@ -18,14 +18,14 @@ def read_text(path: Path) -> str:
     Raises:
         UsageError: it is empty, or no UTF-8 text.
     """
-    if path.suffix in (".npz", ".parquet", ".arrow"):
+    if path.suffix in (".npz", ".parquet", ".arrow", ".feather", ".csv", ".tsv"):
         raise UsageError(f"{path} is a table, and a language model is judged on a text: give a .txt or .md file")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no UTF-8 text; a language model is judged on a .txt or .md file") from None
     if not text.strip():
-        raise UsageError(f"{path} is empty; give a text of some thousand words like those that it will meet")
+        raise UsageError(f"{path} is empty; give a text of 10,000 words or more like those that it will meet")
     return text
 
 

@@ -144,11 +144,26 @@ def split_windows(task: ModelTask, tokenizer: Any) -> tuple[Calibration, NDArray
         order = draw.permutation(len(found))
         chosen, judged = found[np.sort(order[: task.calibration_rows])], found[np.sort(order[task.calibration_rows :])]
     if len(judged) < FEWEST * task.windows:
-        raise UsageError(
-            f"{task.data} leaves {len(judged)} windows of {task.window} tokens to judge on, and "
-            f"{FEWEST * task.windows} are the fewest: give a longer text, or a smaller window or calibration_rows"
-        )
+        raise UsageError(_too_few(task, len(found), len(judged)))
     return Calibration({"input_ids": np.array(chosen)}), judged
+
+
+def _too_few(task: ModelTask, found: int, judged: int) -> str:
+    """The sums, and a number of windows for calibration that works, if there is one."""
+    fewest, size = FEWEST * task.windows, task.window
+    text = f"{task.data} has {found} windows of {size} tokens"
+    if task.calibration:
+        return (
+            f"{text}, {found - judged} of which equal one that calibrates: {judged} are left to judge on, and {fewest} "
+            "are the fewest: give a longer text, or another: calibration=..."
+        )
+    spare = found - fewest
+    fits = f", or leave more of it: calibration_rows={(spare + 1) // 2}" if spare > 0 else ""
+    return (
+        f"{text}; {found - judged} of them for calibration leave {judged} to judge on (a share of {task.held_back:g} "
+        f"of them to confirm), and {fewest} are the fewest: give a text of {(found - judged + fewest) * size:,} tokens "
+        f"or more{fits}"
+    )
 
 
 def cut(count: int, task: ModelTask) -> Blocks:
