@@ -9,7 +9,8 @@ import pytest
 import torch
 from small_llama import adapter, edit, merged, stage
 
-from weigh.parity import Asked, Certificate, certify_chain, hop
+from weigh.parity import Asked, Certificate, Chain, certify_chain, hop, told
+from weigh.parity.compare_facts import first_difference
 
 ASKED = Asked(prompts=4, new_tokens=4)
 
@@ -179,3 +180,47 @@ def test_weights_that_are_no_numbers_are_blamed_on_their_hop(base: Path, tmp_pat
     chain = certify_chain([base, good, bad], [hop("copy"), hop("cast")], ASKED)
     assert (chain.blamed, chain.layer) == (2, 2)
     assert chain.certificates[1].findings[0].topic == "unreadable"
+
+
+def test_the_first_line_of_a_template_that_differs_is_shown_and_every_fact_is_named(base: Path, tmp_path: Path):
+    after = stage(base, tmp_path / "after")
+    file = after / "chat_template.jinja"
+    file.write_text(file.read_text().replace("<|im_start|>assistant", "<|im_start|>model"))
+    one = certificate(base, after, "copy")
+    (finding,) = one.findings
+    assert finding.what.startswith("chat template differs first in line 3: was ")
+    assert "<|im_start|>assistant" in finding.what and "<|im_start|>model" in finding.what
+    assert len(finding.what) < 260 and "hash" not in finding.what
+    facts = dict(told.sections(Chain(stages=(one.before, one.after), certificates=(one,), blamed=1))[0][1])["facts"]
+    named = facts.partition("what differs is ")[2].split(", ")
+    assert set(named) == {name for name, (was, now) in one.facts.items() if was != now} > {"template.rendered"}
+    kept = json.loads(one.model_dump_json())["facts"]["template.text"]
+    assert [len(value) for value in kept] == [16, 16] and kept[0] != kept[1]
+    assert Certificate.model_validate_json(one.model_dump_json()) == one
+
+
+def test_a_fact_without_a_value_is_not_taken_for_one_that_cannot_be_seen(base: Path, tmp_path: Path):
+    after = stage(base, tmp_path / "after")
+    edit(after / "config.json", pad_token_id=None)
+    one = certificate(base, after, "copy")
+    assert [finding.where for finding in one.findings] == ["special.config_pad_token_id"]
+    assert one.facts["special.config_pad_token_id"] == (2, "not set")
+    facts = dict(told.sections(Chain(stages=(one.before, one.after), certificates=(one,), blamed=1))[0][1])["facts"]
+    assert facts.endswith("what differs is special.config_pad_token_id")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("a\nb", "a", "differs first in line 2: was 'b', is gone"),
+        ("x" * 300 + "y", "x" * 300 + "z", f"differs first in line 1: was ...{'x' * 24}y', is ...{'x' * 24}z'"),
+        ({"type": "NFC"}, {"type": None}, "differs first at type: was 'NFC', is not set"),
+        ({"type": None}, {}, "differs first at type: was not set, is gone"),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, "differs first at a b: was 1, is 2"),
+        ([["a", 5], ["b", 6]], [["a", 5], ["c", 6]], 'differs first at item 1 of 2 (now 2): was ["b", 6], is ["c", 6]'),
+        (["a b"], ["a b", "c d"], "differs first at item 1 of 1 (now 2): there was nothing, is 'c d'"),
+        ([[1, 2, 3], [4, 5, 6]], [[1, 2, 3], [4, 7, 6]], "differs first at item 1 item 1 of 3 (now 3): was 5, is 7"),
+    ],
+)
+def test_the_first_difference_of_what_is_hashed(before: object, after: object, words: str):
+    assert first_difference(before, after) == f" {words}"

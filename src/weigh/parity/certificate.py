@@ -37,7 +37,7 @@ class Finding(Frozen):
 
 
 class Token(Frozen):
-    """A token that a model prefers (a label, a nearest text), with the log-probability that both models give it, nats."""
+    """A token (label, nearest text) that a model prefers, with the log-probability that both models give it, nats."""
 
     id: int
     text: str = ""
@@ -104,7 +104,9 @@ class Certificate(Frozen):
     hop: Hop
     rule: str = Field(description="what this kind of hop may change")
     tolerance: Tolerance
-    facts: dict[str, tuple[Any, Any]] = Field(description="fact -> its value before and after; None: not visible there")
+    facts: dict[str, tuple[Any, Any]] = Field(
+        description="fact -> its value before and after, hashed if it is long; null: not visible there"
+    )
     weights: Weights | None = None
     behaviour: Behaviour | None = None
     layers: Layers | None = None

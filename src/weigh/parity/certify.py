@@ -14,7 +14,7 @@ from weigh.parity import behave, layers, rows
 from weigh.parity import probe as tokens
 from weigh.parity.adapter import Update, applied, read
 from weigh.parity.certificate import Behaviour, Certificate, Divergence, Finding, Layers, Weights
-from weigh.parity.compare_facts import differing
+from weigh.parity.compare_facts import differing, shown
 from weigh.parity.hops import Hop, Tolerance, rule, tolerance
 from weigh.parity.hops import hop as hop_of
 from weigh.parity.stage import Stage, layer_of
@@ -159,7 +159,7 @@ def certified(
         hop=hop,
         rule=rule(hop, *kept),
         tolerance=limits,
-        facts={name: (facts.get(name), after.facts.get(name)) for name in sorted({*facts, *after.facts})},
+        facts={name: (shown(name, facts), shown(name, after.facts)) for name in sorted({*facts, *after.facts})},
         weights=weights,
         behaviour=behaviour,
         layers=parts,

@@ -15,6 +15,8 @@ from weigh.choice import content_digest
 
 Facts: TypeAlias = dict[str, Any]
 ABSENT = "absent"
+UNSET = "not set"
+"""What a certificate says of a fact that is None: there, and without a value."""
 PLAIN_CONVERSATION = (
     {"role": "user", "content": "What is 2 + 2?"},
     {"role": "assistant", "content": "4."},
@@ -39,9 +41,21 @@ _NOT_OF_THE_MODEL = frozenset(
 _SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
-def digest(value: Any) -> str:
-    """The first 16 hexadecimal digits of a value's SHA-256."""
-    return content_digest(value).removeprefix("sha256:")[:16]
+class Hashed(str):
+    """The first 16 hexadecimal digits of a value's SHA-256, which is what a certificate keeps of a long value.
+
+    Attributes:
+        of: the value, so that what differs can be shown.
+    """
+
+    of: Any
+
+
+def digest(value: Any) -> Hashed:
+    """The hash of a value."""
+    made = Hashed(content_digest(value).removeprefix("sha256:")[:16])
+    made.of = value
+    return made
 
 
 def of_folder(folder: Path, tok: Any = None) -> Facts:

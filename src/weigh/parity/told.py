@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from weigh.parity.certificate import Behaviour, Certificate, Chain, Divergence, Token
+from weigh.parity.compare_facts import same
 
 Line = tuple[str, str]
 Section = tuple[str, list[Line]]
@@ -65,9 +66,11 @@ def _lines(one: Certificate) -> Iterator[Line]:
 
 
 def _facts(one: Certificate) -> str:
-    both = [pair for pair in one.facts.values() if None not in pair]
-    same = sum(before == after for before, after in both)
-    text = f"{same} of {len(both)} are the same"
+    both = {name: pair for name, pair in one.facts.items() if None not in pair}
+    others = [name for name, pair in both.items() if not same(*pair)]
+    text = f"{len(both) - len(others)} of {len(both)} are the same"
+    if others:
+        text += f"; what differs is {', '.join(others)}"
     hidden = [name for name, (before, after) in one.facts.items() if before is not None and after is None]
     return f"{text}; {len(hidden)} cannot be seen in {_name(one.after)}" if hidden else text
 
@@ -75,8 +78,8 @@ def _facts(one: Certificate) -> str:
 def _behaviour(one: Certificate, of: Behaviour) -> Iterator[Line]:
     ends = f"{of.agreement:.1%} [{of.agreement_low:.1%}, {of.agreement_high:.1%}]"
     if of.unit == "token":
-        same = f"{of.identical} of {of.prompts} prompts are continued with the same greedy tokens"
-        yield "greedy", f"{same} ({of.greedy_tokens} tokens compared)"
+        kept = f"{of.identical} of {of.prompts} prompts are continued with the same greedy tokens"
+        yield "greedy", f"{kept} ({of.greedy_tokens} tokens compared)"
         yield "argmax", f"agrees on {ends} of {of.units} tokens"
     elif of.answer == "nearest text":
         yield "nearest", f"{of.identical} of {of.prompts} texts have the same nearest text: {ends}"
