@@ -233,10 +233,11 @@ from weigh.apply import apply
 from weigh.decision import Decision, Lock
 lock = Lock.model_validate_json({told!r})
 made = Decision.model_validate_json({made.model_dump_json()!r}).model_copy(update={{"chosen": "int8_weights"}})
-try:
-    apply(lock, made, "served.gguf", form="gguf")
-except Exception as error:
-    print(error)
+for to, form in (("served.gguf", "gguf"), ("served.pt2", "gguf")):
+    try:
+        apply(lock, made, to, form=form)
+    except Exception as error:
+        print(error)
 assert not {{"torch", "transformers"}} & set(sys.modules)
 """
     refused = ran(f"```python{code}```")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weigh import catalog
 from weigh.apply._chosen import Chosen
-from weigh.apply._write import as_it_is, in_form
+from weigh.apply._write import as_it_is, in_form, need_named
 from weigh.choice import UsageError
 from weigh.decision import Decision, Lock
 from weigh.model import forms
 from weigh.model.choice import ModelChoice
 from weigh.model.registry import located
+from weigh.model.source import format_of
 from weigh.model.task import Converter, ModelTask
 from weigh.model.write import made_of
 
@@ -71,8 +73,8 @@ def apply(
         from weigh.model.registry import need_mlflow
 
         need_mlflow(register)
-    chosen = _chosen(lock, made, record, form)
     place, in_folder = Path(to), is_folder(to)
+    chosen = _chosen(lock, made, record, lambda task, option: _need_early(task, option, form, place, in_folder))
     if form in ("", forms.OWN.get(chosen.result.format)):
         applied = Applied(*as_it_is(chosen, place, overwrite, in_folder))
     else:
@@ -90,7 +92,16 @@ def is_folder(to: Path | str) -> bool:
     return str(to).endswith(os.sep) or Path(to).is_dir() or not Path(to).suffix
 
 
-def _chosen(lock: Lock, made: Decision, record: str, form: str) -> Chosen:
+def _need_early(task: ModelTask, option: Converter, form: str, place: Path, in_folder: bool) -> None:
+    """Raises `UsageError` for what the original's format rules out, before a library that opens it is imported."""
+    if form:
+        path = located(task.model)
+        forms.need_form_early(path, form, option.spec, option.packs)
+        if format_of(path) == "huggingface" and form != "safetensors":
+            need_named(form, "huggingface", place, in_folder)
+
+
+def _chosen(lock: Lock, made: Decision, record: str, check: Callable[[ModelTask, Converter], None]) -> Chosen:
     choice = catalog.choice(lock.choice)
     if lock.choice.startswith("serve/"):
         raise UsageError(
@@ -111,8 +122,7 @@ def _chosen(lock: Lock, made: Decision, record: str, form: str) -> Chosen:
             f"{lock.choice} chooses how a model is run, not its files: {made.chosen} runs {task.model} as it is, so "
             "that there is nothing to write"
         )
-    if form:
-        forms.need_form_early(located(task.model), form, option.spec, option.packs)
+    check(task, option)
     from weigh.model.module import reopened
 
     artefact, source = made_of(task, option)

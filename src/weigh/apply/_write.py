@@ -55,16 +55,13 @@ def in_form(chosen: Chosen, form: str, to: Path, overwrite: bool, in_folder: boo
         UsageError: the form cannot hold it, or it does not answer as what was measured.
     """
     whole = form == "onnx" and chosen.result.format == "huggingface"
-    if whole and to.suffix == ".onnx" and not in_folder:
-        raise UsageError(f"the ONNX file goes with its tokenizer into a folder; name one: {to.with_suffix('')}")
+    need_named(form, chosen.result.format, to, in_folder)
     if whole or in_folder:
         if whole:
             need_place(chosen.artefact.path, to)
         with whole_folder(to, chosen.task, overwrite) as folder:
             file = _fill(chosen, form, folder, to / f"model.{form}", CARD, CERTIFICATE)
         return to if whole else to / file.name, to / CARD, to / CERTIFICATE
-    if to.suffix != f".{form}":
-        raise UsageError(f"--as {form} writes a file; name it so: {to.with_suffix('.' + form)}, or name a folder")
     card, certificate = beside(to, CARD_OF_FILE), beside(to, f".{CERTIFICATE}")
     need_free(to, chosen.task, overwrite)
     need_free(card, chosen.task, overwrite or marked(card))
@@ -75,6 +72,17 @@ def in_form(chosen: Chosen, form: str, to: Path, overwrite: bool, in_folder: boo
             need_free(target, chosen.task, overwrite=overwrite or one.suffix in (".md", ".json"))
             os.replace(one, target)
     return to, card, certificate
+
+
+def need_named(form: str, kept: str, to: Path, in_folder: bool) -> None:
+    """Raises `UsageError` when a form of a model that is kept in the format `kept` does not go to a place."""
+    if in_folder:
+        return
+    if form == "onnx" and kept == "huggingface":
+        if to.suffix == ".onnx":
+            raise UsageError(f"the ONNX file goes with its tokenizer into a folder; name one: {to.with_suffix('')}")
+    elif to.suffix != f".{form}":
+        raise UsageError(f"--as {form} writes a file; name it so: {to.with_suffix('.' + form)}, or name a folder")
 
 
 def beside(to: Path, suffix: str) -> Path:

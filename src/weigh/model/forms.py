@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from weigh.choice import Unfit, UsageError
 from weigh.model.packed import METHOD
-from weigh.model.source import Source, embeds, reason
+from weigh.model.source import Source, embeds, format_of, reason
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +61,6 @@ def need_form_early(path: Path, form: str, name: str, packs: str) -> None:
         packs: the method by which it packs the weights of a Hugging Face folder; empty where it does not.
     """
     from weigh.model import huggingface
-    from weigh.model.source import format_of
 
     kept = format_of(path)
     if kept == "huggingface":
