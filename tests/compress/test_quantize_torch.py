@@ -19,7 +19,7 @@ from weigh.choice import Unfit, UsageError
 from weigh.compress.quantize import Calibration, Quantize, QuantizeTask
 from weigh.compress.quantize._planted import Jitter
 from weigh.engine.inline import InlineEngine
-from weigh.model import language
+from weigh.model import forms, language
 from weigh.model.module import load_module
 from weigh.model.source import Source, open_source
 from weigh.model.toy import drawn, random_llama, save_llama, write_language_toy
@@ -170,6 +170,15 @@ def test_the_blocks_that_suffer_most_stay_in_8_bits(choice: Quantize, tmp_path: 
     groups = json.loads((path / "config.json").read_text())["quantization_config"]["config_groups"].values()
     eight = {name for one in groups if one["weights"]["num_bits"] == 8 for name in one["targets"]}
     assert {name.split(".")[2] for name in eight if "layers" in name} == {"2"}
+
+
+@pytest.mark.parametrize("spec", [*PACKED, "nf4", "bfloat16", "float16", "none"])
+def test_options_say_how_their_folders_are_packed(
+    choice: Quantize, small: Any, written: Callable[..., Path], spec: str
+) -> None:
+    """What `weigh apply --as` refuses before anything is made."""
+    option = catalog.find(choice, spec)
+    assert forms.quantized_by(written(spec, small[0], small[2])) == option.packs  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("spec", ["int4_weights:group=128", "gptq:group=128", "mixed:group=128"])
