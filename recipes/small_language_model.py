@@ -57,7 +57,8 @@ def main() -> None:
         )
     served = OUT / "served"
     with Ledger(OUT / "ledger.db") as ledger:
-        written = apply(ledger.lock(numbers.lock), numbers, served, record=ledger.record(numbers.lock), overwrite=True)
+        lock, record, exhibits = (get(numbers.lock) for get in (ledger.lock, ledger.record, ledger.exhibits))
+        written = apply(lock, numbers, served, record=record, overwrite=True, exhibits=exhibits)
     print(f"\n3. Is it the model that it was? The chosen one is {written.model}, its card {written.card}.", flush=True)
     kind = {"none": "copy", "bfloat16": "cast"}.get(str(numbers.chosen), "quantize")
     chain = certify_chain([model, served], [hop(kind)], Asked(prompts=16, new_tokens=8, seed=SEED, text=text))

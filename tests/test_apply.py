@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ import yaml
 from weigh import apply as applying
 from weigh import catalog, decide
 from weigh.apply import apply
-from weigh.choice import UsageError
+from weigh.choice import Table, UsageError
 from weigh.compress.quantize.int8_weights import Int8Weights
 from weigh.decision import Decision, Lock
 from weigh.engine.inline import InlineEngine
@@ -140,10 +141,29 @@ def test_the_same_is_left_alone_and_something_else_is_not_replaced_unasked(langu
         apply(*language, place)
     apply(*language, place, overwrite=True)
     assert (place / "model.safetensors").stat().st_size > 1000
+    (place / "notes.txt").write_text("mine")
+    (place / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(UsageError, match=r"holds notes.txt, which weigh did not write"):
+        apply(*language, place, overwrite=True)
+    assert (place / "notes.txt").read_text() == "mine"
+    (place / "notes.txt").unlink()
     (place / "README.md").write_text("# mine")
     with pytest.raises(UsageError, match="was not written by weigh, and a folder is replaced as a whole"):
         apply(*language, place, overwrite=True)
     assert files(tmp_path) == {"served"}
+
+
+def test_what_is_not_what_was_measured_is_not_written(language: Made, tmp_path: Path):
+    lock, made = language
+    sha = hashlib.sha256(next(apply(lock, made, tmp_path / "a").model.glob("*.safetensors")).read_bytes()).hexdigest()
+    for told, name in ((sha, "b"), ("0" * 64, "c")):
+        table = Table(title="Files", columns=("option", "sha256", "file"), rows=((made.chosen, told, "x"),))
+        if told == sha:
+            apply(lock, made, tmp_path / name, exhibits=[table])
+            continue
+        with pytest.raises(UsageError, match=rf"measured with SHA-256 {told}, .* now has {sha}"):
+            apply(lock, made, tmp_path / name, exhibits=[table])
+        assert not (tmp_path / name).exists()
 
 
 def test_what_was_decided_on_is_never_overwritten(language: Made, home: Path):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weigh import catalog
 from weigh.apply._chosen import Chosen
 from weigh.apply._write import as_it_is, in_form, need_named
-from weigh.choice import UsageError
+from weigh.choice import Exhibit, Table, UsageError
 from weigh.decision import Decision, Lock
 from weigh.model import forms
 from weigh.model.choice import ModelChoice
+from weigh.model.exhibits import FILES
 from weigh.model.registry import located
 from weigh.model.source import format_of
 from weigh.model.task import Converter, ModelTask
@@ -48,6 +49,7 @@ def apply(
     register: str = "",
     record: str = "",
     overwrite: bool = False,
+    exhibits: Sequence[Exhibit] = (),
 ) -> Applied:
     """Write the model that a decision chose, with a card; register it in MLflow if asked.
 
@@ -62,6 +64,7 @@ def apply(
             ``challenger``, the decision as tags, its figures as metrics, and the record and card as artefacts.
         record: the path of the decision's record, for the card.
         overwrite: replace other files of those names, or a folder that weigh wrote.
+        exhibits: those of the decision, of which one names the digest of what was measured: another is not written.
 
     Raises:
         UsageError: nothing was chosen, the choice makes no model, the task's files are no longer those that were
@@ -75,6 +78,7 @@ def apply(
         need_mlflow(register)
     place, in_folder = Path(to), is_folder(to)
     chosen = _chosen(lock, made, record, lambda task, option: _need_early(task, option, form, place, in_folder))
+    _need_measured(chosen, exhibits)
     if form in ("", forms.OWN.get(chosen.result.format)):
         applied = Applied(*as_it_is(chosen, place, overwrite, in_folder))
     else:
@@ -99,6 +103,17 @@ def _need_early(task: ModelTask, option: Converter, form: str, place: Path, in_f
         forms.need_form_early(path, form, option.spec, option.packs)
         if format_of(path) == "huggingface" and form != "safetensors":
             need_named(form, "huggingface", place, in_folder)
+
+
+def _need_measured(chosen: Chosen, exhibits: Sequence[Exhibit]) -> None:
+    """Raises `UsageError` where what the option makes now is not what was measured."""
+    tables = [one for one in exhibits if isinstance(one, Table) and one.title == FILES]
+    measured = {str(row[0]): str(row[1]) for table in tables for row in table.rows}.get(chosen.name)
+    if measured not in (None, chosen.artefact.sha256):
+        raise UsageError(
+            f"{chosen.name} was measured with SHA-256 {measured}, and what it makes now has {chosen.artefact.sha256}: "
+            "another version of a library, or a file of the cache that was changed; type `weigh decide` again"
+        )
 
 
 def _chosen(lock: Lock, made: Decision, record: str, check: Callable[[ModelTask, Converter], None]) -> Chosen:

@@ -35,8 +35,10 @@ def command(id: str, to: str, form: str | None, register: str, overwrite: bool, 
 
     with existing(ledger) as book:
         lock, made = taken(book, id)
-        record = book.record(made.lock)
-    applied = apply(lock, made, to, form=form or "", register=register, record=record, overwrite=overwrite)
+        record, exhibits = book.record(made.lock), book.exhibits(made.lock)
+    applied = apply(
+        lock, made, to, form=form or "", register=register, record=record, overwrite=overwrite, exhibits=exhibits
+    )
     if as_json:
         told: dict[str, object] = {"certificate": str(applied.certificate)} if applied.certificate else {}
         told |= {"id": short(made.lock), "chosen": made.chosen, "model": str(applied.model), "card": str(applied.card)}

@@ -1,13 +1,19 @@
 """The user's cache folder, and files that appear there whole or not at all."""
 
+import json
 import os
+import shutil
 import sys
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-__all__ = ["cache_folder", "replacing", "temporary_in"]
+__all__ = ["cache_folder", "free_bytes", "kept_json", "replacing", "sweep", "temporary_in"]
+
+DAY = 86_400
 
 
 def cache_folder() -> Path:
@@ -24,6 +30,29 @@ def cache_folder() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "weigh" / "Cache"
     return Path.home() / ".cache" / "weigh"
+
+
+def free_bytes(path: Path) -> int:
+    """Room on the disk of a path, which need not exist yet."""
+    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    return shutil.disk_usage(there).free
+
+
+def kept_json(path: Path) -> dict[str, Any] | None:
+    """What a file of the cache holds; None where there is none, or one that a crash left empty or cut."""
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def sweep(folder: Path, pattern: str) -> None:
+    """Remove what runs that were killed left there, under such names, a day ago or longer."""
+    for old in folder.glob(pattern):
+        with suppress(FileNotFoundError):  # it was another run's, which has put it in its place
+            if time.time() - old.stat().st_mtime > DAY:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

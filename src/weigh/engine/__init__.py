@@ -20,6 +20,12 @@ Coming: TypeAlias = Sequence[tuple[Block, Sequence[OptionLock]]]
 """Blocks in the order in which they come, each with the options to measure on it."""
 
 
+MAKE_ROOM = (
+    "make room or give the right to write there (WEIGH_CACHE names another cache folder) and type the same again: what "
+    "was kept is not measured twice"
+)
+
+
 class Trial(Frozen):
     """What came of one option on one block."""
 

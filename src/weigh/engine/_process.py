@@ -14,7 +14,9 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from weigh.choice import UsageError
+from weigh.choice import Halted, UsageError
+from weigh.data.cache import cache_folder, free_bytes
+from weigh.engine import MAKE_ROOM
 from weigh.engine._memory import family, resident_mb
 from weigh.evidence import Status
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 0.2
 """Seconds between two looks at a worker's memory and at whether it lives."""
+_ROOM = 1_000_000
+"""Free bytes below which a disk is as good as full: libraries in C++ abort where they cannot write."""
 
 
 class Stopped(Exception):
@@ -161,6 +165,8 @@ class Worker:
         code = self._process.wait()
         if code >= 0:
             return Stopped("failed", f"the worker ended with exit status {code}")
+        if free_bytes(cache_folder()) < _ROOM:
+            raise Halted(f"the disk of {cache_folder()} is full, and the worker ended by signal {-code}; {MAKE_ROOM}")
         outside = signal.Signals(-code).name in ("SIGKILL", "SIGTERM")
         return Stopped("failed", f"the worker was killed by signal {-code}", killed=outside)
 

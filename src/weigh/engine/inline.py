@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +14,12 @@ from typing import Any
 from weigh import catalog
 from weigh.choice import Bench, Block, Blocks, Choice, Exhibit, Halted, Measure, Task, Unfit, UsageError, Values
 from weigh.decision import OptionLock
-from weigh.engine import Engine, Trial
+from weigh.engine import MAKE_ROOM, Engine, Trial
 from weigh.printable import printable
 
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO}
 """Errors of the system that say nothing of an option."""
+_FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 EVERYWHERE = (
     "every node of a cluster needs the same files by the same paths (a folder that all of them share), and the same "
     "packages"
@@ -137,10 +139,9 @@ def stop_for(error: BaseException) -> None:
     if isinstance(error, Halted):
         raise error
     if isinstance(error, OSError) and error.errno in MACHINE:
-        raise Halted(
-            f"{error.filename or 'the system'}: {error.strerror}; make room or give the right to write there "
-            "(WEIGH_CACHE names another cache folder) and type the same again: what was kept is not measured twice"
-        ) from None
+        raise Halted(f"{error.filename or 'the system'}: {error.strerror}; {MAKE_ROOM}") from None
+    if any(words in str(error) for words in _FULL):  # of libraries that raise errors of their own
+        raise Halted(f"the disk is full ({_told(str(error))}); {MAKE_ROOM}") from None
 
 
 def refusal(option: str, error: BaseException) -> Trial:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weigh.choice import Unfit, content_digest
-from weigh.data import cache_folder
+from weigh.data.cache import cache_folder, sweep
 from weigh.model.source import Source, reason
 from weigh.model.task import Calibration, Converter
 
@@ -89,6 +89,7 @@ def artefacts() -> Path:
 @contextmanager
 def _folder_in(home: Path) -> Iterator[Path]:
     home.mkdir(parents=True, exist_ok=True)
+    sweep(home, f".{'[0-9a-f]' * 32}")
     folder = home / f".{uuid.uuid4().hex}"
     folder.mkdir()
     try:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from weigh.model.rows_bench import RowsBench, Subject
     from weigh.model.text_bench import TextBench, Written
 
+FILES = "Files"
+"""Title of the table that names each artefact with the digest of what was measured."""
 FEWEST = 40
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 ROWS = 500
@@ -81,7 +83,7 @@ def _table(bench: RowsBench, subjects: Mapping[str, Subject], base: str) -> Tabl
 
 def _files(subjects: Mapping[str, Subject] | Mapping[str, Written]) -> Table:
     return Table(
-        title="Files",
+        title=FILES,
         columns=("option", "sha256", "file"),
         rows=tuple((name, subject.made.sha256, str(subject.made.path)) for name, subject in subjects.items()),
         note="A cache keeps them, which may be emptied at any time; to keep one, byte by byte as it was measured: "

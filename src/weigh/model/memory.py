@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import content_digest
-from weigh.data.cache import cache_folder, replacing
+from weigh.data.cache import cache_folder, kept_json, replacing
 from weigh.model.source import embeds, format_of
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def peak_mb(made: Artefact, source: Source, task: ModelTask, feed: Mapping[str, 
         / "memory"
         / f"{content_digest([made.sha256, {**asked, 'model': '', 'feed': _form(feed)}])[7:39]}.json"
     )
-    if kept.is_file():
-        return float(json.loads(kept.read_text())["megabytes"])
+    if known := kept_json(kept):
+        return float(known["megabytes"])
     run = subprocess.run(
         [sys.executable, "-m", "weigh.model.memory"], input=json.dumps(asked), capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}, check=False,

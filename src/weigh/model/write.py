@@ -6,14 +6,13 @@ import ctypes
 import glob
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from weigh.choice import UsageError
-from weigh.data.cache import replacing
+from weigh.data.cache import replacing, sweep
 from weigh.model import measures
 from weigh.model.artefact import Artefact, artefact, digest
 from weigh.model.source import Source
@@ -24,6 +23,11 @@ AT_CWD, EXCHANGE = -100, 2
 """Of Linux: paths as they are given; swap two files (renameat2)."""
 MARK = "weigh"
 """The first tag of a card; folders whose card has it were written here, and may be replaced."""
+
+_OF_MODELS = (
+    "*.safetensors", "*.onnx", "*.onnx.data", "*.pt2", "*.gguf", "*.json", "*.jinja", "*.model", "vocab.txt",
+    "merges.txt", "README.md",
+)  # fmt: skip
 
 
 def convert(task: ModelTask, option: Converter, to: Path | str, overwrite: bool = False) -> Path:
@@ -124,7 +128,7 @@ def whole_folder(to: Path, task: ModelTask, overwrite: bool) -> Iterator[Path]:
     """
     _need_apart(to, task)
     to.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(to)
+    sweep(to.parent, f".{glob.escape(to.name)}.{'[0-9a-f]' * 32}.tmp")
     temporary = to.parent / f".{to.name}.{uuid.uuid4().hex}.tmp"
     try:
         temporary.mkdir()
@@ -132,14 +136,6 @@ def whole_folder(to: Path, task: ModelTask, overwrite: bool) -> Iterator[Path]:
         _settle(temporary, to, overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sweep(to: Path) -> None:
-    """Remove what a run that was killed left a day ago or longer."""
-    for old in to.parent.glob(f".{glob.escape(to.name)}.{'[0-9a-f]' * 32}.tmp"):
-        with suppress(FileNotFoundError):  # it was another run's, which has put it in its place
-            if time.time() - old.stat().st_mtime > 86400:
-                shutil.rmtree(old, ignore_errors=True)
 
 
 def _settle(new: Path, to: Path, overwrite: bool) -> None:
@@ -157,7 +153,16 @@ def _settle(new: Path, to: Path, overwrite: bool) -> None:
         raise UsageError(f"{to} exists and holds something else; write elsewhere, or pass overwrite=True (--overwrite)")
     if not marked(to / CARD):
         raise UsageError(f"{to} was not written by weigh, and a folder is replaced as a whole; name another")
+    if strange := _strange(new, to):
+        some = ", ".join(strange[:3]) + (" and others" if len(strange) > 3 else "")
+        raise UsageError(f"{to} holds {some}, which weigh did not write: move it away, or name another folder")
     _exchange(new, to)
+
+
+def _strange(new: Path, to: Path) -> list[str]:
+    """Files of the old folder that are neither in the new one nor what goes with a model."""
+    names = (path.relative_to(to) for path in sorted(to.rglob("*")) if path.is_file())
+    return [str(name) for name in names if not (new / name).exists() and not any(map(name.match, _OF_MODELS))]
 
 
 def _exchange(new: Path, to: Path) -> None:

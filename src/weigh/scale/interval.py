@@ -125,3 +125,18 @@ def wilson(count: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
     middle = (count + z * z / 2) / (n + z * z)
     half = z * math.sqrt(count * (n - count) / n + z * z / 4) / (n + z * z)
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+_FARTHEST = 100
+"""Times the blocks so far, beyond which how many more would settle it is anybody's guess."""
+
+
+def more_blocks(blocks: int, interval: Interval, bound: float, slack: float) -> int | None:
+    """About how many more blocks until an interval lies on one side of a bound, or within `slack` of it."""
+    half = interval.width / 2
+    gap = abs(interval.estimate - bound)
+    room = max(gap, slack - gap)
+    if not (math.isfinite(half) and math.isfinite(room)) or room <= 0 or blocks == 0:
+        return None
+    more = math.ceil(blocks * (half / room) ** 2) - blocks
+    return max(1, more) if more <= _FARTHEST * blocks else None

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from weigh.scale.gauge import Gauge, Limit, checked
-from weigh.scale.interval import Interval
+from weigh.scale.interval import Interval, more_blocks
 from weigh.scale.plan import Plan
 from weigh.scale.risk import Claim, Purse, Shares, clipped
 from weigh.scale.series import Account, fewest, order_statistic
@@ -489,24 +489,10 @@ class Race:
     def blocks_to_settle(self, name: str, limit: Limit) -> int | None:
         """About how many more blocks would decide whether `name` meets `limit`; None when no number would."""
         interval = self.limit_interval(name, limit)
-        return _more(len(self.runners[name].blocks), interval, limit.bound, 0.0)
+        return more_blocks(len(self.runners[name].blocks), interval, limit.bound, 0.0)
 
     def blocks_to_separate(self, name: str, rival: str) -> int | None:
         """About how many more blocks would tell `name` from `rival`, or show them within epsilon."""
         if self.objective.compared_by_ratio and not self._closed(name, rival):
             return max(fewest(self._level()) - len(self.runners[name].blocks), 1)
-        return _more(len(self.runners[name].blocks), self.advantage(name, rival), 0.0, self.epsilon)
-
-
-_FARTHEST = 100
-"""Times the blocks so far, beyond which how many more would settle it is anybody's guess."""
-
-
-def _more(blocks: int, interval: Interval, bound: float, slack: float) -> int | None:
-    half = interval.width / 2
-    gap = abs(interval.estimate - bound)
-    room = max(gap, slack - gap)
-    if not (math.isfinite(half) and math.isfinite(room)) or room <= 0 or blocks == 0:
-        return None
-    more = math.ceil(blocks * (half / room) ** 2) - blocks
-    return max(1, more) if more <= _FARTHEST * blocks else None
+        return more_blocks(len(self.runners[name].blocks), self.advantage(name, rival), 0.0, self.epsilon)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import Unfit, content_digest
-from weigh.data.cache import cache_folder, replacing
+from weigh.data.cache import cache_folder, kept_json, replacing
 from weigh.model.artefact import architecture_code
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def started(
     shapes = {name: [str(values.dtype), list(values.shape)] for name, values in feed.items()}
     more = [dataclasses.asdict(setting), shapes, architecture_code(source), starts]
     kept = cache_folder() / "started" / f"{_key(option, made, more)}.json"
-    if kept.is_file():
-        found = json.loads(kept.read_text())
+    if found := kept_json(kept):
         return float(found["seconds"]), float(found["megabytes"])
     asked = {
         "option": described(option), "path": str(made.path.absolute()), "source": _plain(source),
