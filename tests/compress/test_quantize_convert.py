@@ -46,6 +46,7 @@ def test_the_file_is_the_one_that_was_measured(
     path = convert(plain, option, tmp_path / "served" / "model.onnx")
     assert digest(path) == kept and path.stat().st_size / 1e6 == size
     assert [entry.name for entry in path.parent.iterdir()] == ["model.onnx"]
+    onnx.checker.check_model(path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "deleted", "half of a folder"])

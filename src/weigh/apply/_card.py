@@ -79,7 +79,7 @@ def _parity(certificate: Certificate) -> Iterator[str]:
         )
     if weights := certificate.weights:
         rest = f", {weights.within} are rounded as allowed" if weights.within else ""
-        yield f"{weights.identical} of {weights.tensors} tensors are the same bit by bit{rest}"
+        yield f"{weights.identical} of the {weights.tensors} tensors that were found are the same bit by bit{rest}"
     for note in certificate.notes:
         yield f"Not compared: {note}"
 

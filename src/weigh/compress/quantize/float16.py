@@ -38,15 +38,17 @@ class Float16(Quantizer):
             return cast(source, folder, self.name, "float16")
         import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16
+        from onnxruntime.transformers.onnx_model import OnnxModel
 
         graph = onnx.load(source.path)
         if not weights(graph, ("FLOAT",), dims=1):
             raise Unfit(f"nothing to halve: this graph holds no float32 tensors, only {operators(graph.graph)}. {HINT}")
         _need_small(graph)
         with quiet():
-            half = convert_float_to_float16(typed(graph), keep_io_types=True)
+            half = OnnxModel(convert_float_to_float16(typed(graph), keep_io_types=True))
+            half.topological_sort()  # the casts were appended, after those that read them
         made = folder / "model.onnx"
-        onnx.save(packed(half), made)
+        onnx.save(packed(half.model), made)
         return made
 
 
