@@ -125,9 +125,9 @@ class Stage:
         from weigh.model.module import load_module
 
         if self.format == "exported":
-            import torch
+            from weigh.model import archive
 
-            return torch.export.load(self.path).module()
+            return archive.load(self.path).module()
         if self.format == "gguf":
             from weigh.model import gguf_file
             from weigh.parity import gguf_stage
@@ -209,7 +209,9 @@ def _answers_tokens(path: Path, form: Format) -> bool:
         return False
     import torch
 
-    example, named = torch.export.load(path).example_inputs or ((), {})
+    from weigh.model import archive
+
+    example, named = archive.load(path).example_inputs or ((), {})
     inputs = [*example, *named.values()]
     return bool(inputs) and all(isinstance(one, torch.Tensor) and not one.is_floating_point() for one in inputs)
 
