@@ -137,7 +137,10 @@ def is_packed(config: Mapping[str, Any]) -> bool:
 
 
 def load(folder: Path, maker: Any, config: Mapping[str, Any], attention: str, dtype: str) -> Any:
-    """The net, its packed layers ready for torch's kernels; `maker` is the Auto class of transformers.
+    """The net, its packed layers ready for torch's kernels, and what transformers says of loading it.
+
+    Args:
+        maker: the Auto class of transformers.
 
     Raises:
         UsageError: it is packed otherwise than weigh can compute.
@@ -151,6 +154,7 @@ def load(folder: Path, maker: Any, config: Mapping[str, Any], attention: str, dt
     return maker.from_pretrained(
         folder, config=told, quantization_config=_own_config()(schemes), dtype=getattr(torch, dtype),
         local_files_only=True, trust_remote_code=False, use_safetensors=True, attn_implementation=attention,
+        output_loading_info=True,
     )  # fmt: skip
 
 
