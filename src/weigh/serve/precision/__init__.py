@@ -28,7 +28,7 @@ class Precision(Wrapper):
 
 def _speeds_and_quality(of: tuple[Measure, ...]) -> tuple[Measure, ...]:
     """Without what a file has and its computing does not change."""
-    return tuple(one for one in of if one not in (measures.MEMORY, measures.SIZE))
+    return tuple(one for one in of if one.name not in (measures.MEMORY.name, measures.SIZE.name))
 
 
 @final
