@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from weigh.model.source import open_source
 from weigh.model.task import ModelTask
 from weigh.model.text_bench import TextBench
 from weigh.model.toy import write_language_toy
+from weigh.parity.stage import Stage
 
 
 def graph(path: Path, weight: np.ndarray, kind: str = "MatMul", domain: str = "") -> Path:
@@ -78,6 +80,24 @@ def test_weights_that_are_no_numbers_in_a_gguf_file(tmp_path: Path, half: bool):
     writer.close()
     said = "'token_embd.weight' holds 1 values that are NaN or infinite of 512"
     assert said in refused(lambda: open_source(tmp_path / "model.gguf"))
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (struct.pack("<4sIQQ", b"GGUF", 3, 0, 2**60), "fields and 0 tensors cannot lie in the 0 bytes"),
+        (struct.pack("<4sIQQ", b"GGUF", 3, 2**60, 0), "0 fields and 1,152,921,504,606,846,976 tensors cannot lie"),
+        (struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, 2**40), "a text of 1,099,511,627,776 bytes cannot lie in"),
+        (struct.pack("<4sIQQQ1sIIQ", b"GGUF", 3, 0, 1, 1, b"a", 9, 8, 2**33), "an array of 8,589,934,592 values"),
+        (struct.pack("<4sIQQQ1sIIQ", b"GGUF", 3, 0, 1, 1, b"a", 9, 9, 2**33), "an array of 8,589,934,592 values"),
+        (struct.pack(">4sIQQQ1sIIQ", b"GGUF", 3, 0, 1, 1, b"a", 9, 4, 2**33), "an array of 8,589,934,592 values"),
+        (struct.pack("<4sIQQQ1sI", b"GGUF", 3, 0, 1, 1, b"a", 77), "a field is of the unknown type 77"),
+    ],
+)  # fmt: skip
+def test_a_gguf_header_that_claims_more_than_the_file_holds(tmp_path: Path, header: bytes, said: str):
+    (tmp_path / "model.gguf").write_bytes(header + b"\0" * ("text" in said) * 20)
+    assert said in refused(lambda: open_source(tmp_path / "model.gguf"))
+    assert said in refused(lambda: Stage(tmp_path / "model.gguf"))
 
 
 def test_an_operator_that_nobody_knows(tmp_path: Path):

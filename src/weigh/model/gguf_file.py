@@ -10,6 +10,7 @@ from typing import Any
 
 from weigh.choice import UsageError
 from weigh.data.cache import cache_folder
+from weigh.model import gguf_header
 from weigh.model.artefact import digest
 from weigh.model.huggingface import quiet, read_json
 from weigh.model.imports import hushed, transformers
@@ -29,6 +30,7 @@ def describe(path: Path) -> Source:
             f"model={path} is a GGUF file, and gguf is not installed: pip install 'weigh[runtimes]'"
         ) from None
     try:
+        gguf_header.check(path)
         reader = GGUFReader(path)
         vocabulary = next(
             (len(t.shape) and int(t.shape[-1]) for t in reader.tensors if t.name == "token_embd.weight"), 0

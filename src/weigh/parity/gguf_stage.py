@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from weigh.choice import UsageError
+from weigh.model import gguf_header
 from weigh.parity.facts import ABSENT, CONVERSATION, PLAIN_CONVERSATION, Facts, digest, rendered
 from weigh.parity.tensors import EMBEDDING, HEAD, Tensors
 
@@ -52,6 +53,7 @@ def opened(path: Path) -> Any:
     except ImportError:
         raise UsageError(f"{path} is a GGUF file, and gguf is not installed: pip install 'weigh[runtimes]'") from None
     try:
+        gguf_header.check(path)
         return gguf.GGUFReader(path)
     except Exception as error:  # the reader raises whatever parsing noise gives
         raise UsageError(f"{path} is no whole GGUF file ({type(error).__name__}: {error}); copy it again") from None
