@@ -64,6 +64,23 @@ def test_weights_that_are_no_numbers_in_a_graph_or_an_archive(tmp_path: Path, va
     assert f"'weight' {said}" in refused(lambda: open_source(tmp_path / "net.pt2"))
 
 
+@pytest.mark.parametrize("given", ["value", "value_floats"])
+def test_constants_of_a_graph_that_are_no_numbers(tmp_path: Path, given: str):
+    def made(values: list[float]) -> Path:
+        held = numpy_helper.from_array(np.array(values, np.float32)) if given == "value" else values
+        x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "XY")
+        nodes = [helper.make_node("Constant", [], ["C"], **{given: held}), helper.make_node("Add", ["X", "C"], ["Y"])]
+        imports = [helper.make_opsetid("", 17)]
+        onnx.save(
+            helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=imports), tmp_path / "a.onnx"
+        )
+        return tmp_path / "a.onnx"
+
+    open_source(made([0.0, -np.inf, 1.0, 2.0]))  # a mask
+    said = refused(lambda: open_source(made([0.0, np.nan, 1.0, 2.0])))
+    assert "holds 1 values that are NaN or infinite of 4" in said
+
+
 @pytest.mark.parametrize("half", [False, True])
 def test_weights_that_are_no_numbers_in_a_gguf_file(tmp_path: Path, half: bool):
     import gguf
@@ -120,6 +137,33 @@ def test_code_without_the_name_of_its_function(tmp_path: Path):
     assert f"names a file alone; say which function in it builds the net: architecture={code}:build" in said
     said = refused(lambda: open_source(tmp_path / "net.safetensors", architecture="lost.py:build"))
     assert "there is no file lost.py; you are in" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("net.txt", "def build(): ...", "net.txt is no file of Python code; type it as net.py:build"),
+        ("net.py", "import sys\ndef build(): sys.exit(0)", "cannot be run: SystemExit: 0"),
+        ("net.py", "raise SystemExit", "cannot be run: SystemExit"),
+        ("net.py", "def build(: ...", "cannot be run: SyntaxError"),
+    ],
+)
+def test_code_that_builds_nothing(tmp_path: Path, name: str, text: str, said: str):
+    save_file({"weight": torch.zeros(3)}, tmp_path / "net.safetensors")
+    (tmp_path / name).write_text(text)
+    assert said in refused(lambda: open_source(tmp_path / "net.safetensors", architecture=f"{tmp_path / name}:build"))
+
+
+def test_rows_that_are_wider_than_the_net_takes(tmp_path: Path):
+    save_file({"weight": torch.zeros(3, 4), "bias": torch.zeros(3)}, tmp_path / "net.safetensors")
+    (tmp_path / "net.py").write_text("import torch\ndef build(): return torch.nn.Linear(4, 3)")
+    wide = np.random.default_rng(0).normal(size=(400, 30))
+    np.savez(tmp_path / "rows.npz", X=wide.astype(np.float32), y=np.arange(400) % 3)
+    code = f"{tmp_path / 'net.py'}:build"
+    task = ModelTask(model=tmp_path / "net.safetensors", data=tmp_path / "rows.npz", architecture=code)
+    said = refused(lambda: RowsBench(task, seed=0))
+    assert "does not take rows of 30 numbers, as" in said and "(RuntimeError: mat1 and mat2" in said
+    assert "output=" not in said
 
 
 def test_a_label_that_is_no_column_of_a_wide_table(tmp_path: Path):

@@ -133,7 +133,8 @@ class _Reading:
         try:
             held = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
         except Exception as error:  # whatever a pickle makes of the loader
-            self._refuse(f"a pickle of more than tensors ({record}: {reason(error)})")
+            named = re.search(r"(?:GLOBAL|global) `?([\w.]+)", str(error))
+            self._refuse(f"a pickle of more than tensors ({record}{f': {named[1]}' if named else ''})")
         self._values(held, record)
 
     def _values(self, held: Any, record: str) -> None:

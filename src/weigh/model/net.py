@@ -91,12 +91,13 @@ def made(architecture: str) -> Any:
             f"architecture={architecture}: there is no file {file}; you are in {Path.cwd()}; type it as net.py:build"
         )
     spec = importlib.util.spec_from_file_location("weigh_architecture", file)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise UsageError(f"architecture={architecture}: {file} is no file of Python code; type it as net.py:build")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
         net = getattr(module, name)()
-    except Exception as error:  # code of the user's may raise anything
+    except (Exception, SystemExit) as error:  # code of the user's may raise anything
         raise UsageError(
             f"architecture={architecture} cannot be run: {type(error).__name__}: {reason(error)}"
         ) from None

@@ -97,15 +97,41 @@ def _check(path: Path, content: bytes) -> None:
 
 
 def _need_numbers(path: Path, graph: onnx.GraphProto) -> None:
-    """Raises `UsageError` when a weight holds NaN or an infinity; single numbers may be bounds, as those of a mask."""
+    """Raises `UsageError` when a weight holds NaN or an infinity; single numbers may be bounds, as those of a mask, and
+    constants in the graph may be masks.
+    """
     import numpy as np
     import onnx
 
-    for tensor in graph.initializer:
+    for name, tensor, weight in _held(graph):
         if tensor.data_type in (1, 10, 11, 16) and len(tensor.dims):
             values = onnx.numpy_helper.to_array(tensor).astype(np.float64)
-            if bad := int(np.isnan(values).sum() + (np.isinf(values).sum() if values.ndim > 1 else 0)):
-                raise UsageError(not_numbers(path, tensor.name, bad, values.size))
+            if bad := int(np.isnan(values).sum() + (np.isinf(values).sum() if weight and values.ndim > 1 else 0)):
+                raise UsageError(not_numbers(path, name, bad, values.size))
+
+
+def _held(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto, bool]]:
+    """Name, values, and whether they are an initializer, of all that a graph and the graphs in it hold."""
+    import onnx
+
+    for tensor in graph.initializer:
+        yield tensor.name, tensor, True
+    for sparse in graph.sparse_initializer:
+        yield sparse.values.name, sparse.values, True
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                yield node.output[0] if node.output else node.name, attribute.t, False
+            elif attribute.type == onnx.AttributeProto.FLOATS:
+                yield f"{attribute.name} of {node.op_type}", _listed(attribute.floats), False
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _held(inner)
+
+
+def _listed(values: Sequence[float]) -> onnx.TensorProto:
+    import onnx
+
+    return onnx.helper.make_tensor("", onnx.TensorProto.FLOAT, [len(values)], values)
 
 
 def _tensors(message: Any) -> Iterator[onnx.TensorProto]:

@@ -105,13 +105,29 @@ class RowsBench(Bench):
 
         some = np.arange(min(SAMPLE, len(self.rows)))
         try:
-            raw = self.original.answer(self.rows.take(some))
+            raw = self._first_answers(self.rows.take(some))
+        except UsageError:  # a ValueError too, which says all
+            raise
         except load_errors() as error:
             raise UsageError(f"{self.task.model} cannot run on rows of {self.task.data}: {reason(error)}") from None
         except ValueError as error:
             raise UsageError(f"{error}; name another: output=...") from None
         if not isinstance(self.reader, Probe):
             check_labels(self.reader, raw, self.truth, self.truth[some], self.task.label)
+
+    def _first_answers(self, feed: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """What the original says of some rows; a net of torch raises whatever it likes for rows that do not fit it."""
+        if self.model.format not in ("module", "exported"):
+            return self.original.answer(feed)
+        try:
+            return self.original.answer(feed)
+        except Exception as error:
+            shape = next(iter(feed.values())).shape[1:]
+            numbers = f"{' x '.join(map(str, shape))} numbers" if shape else "one number"
+            raise UsageError(
+                f"the net of model={self.task.model} does not take rows of {numbers}, as {self.task.data} has them "
+                f"({type(error).__name__}: {reason(error)}); give it those that it was trained on"
+            ) from None
 
     @property
     def blocks(self) -> Blocks:
