@@ -22,6 +22,8 @@ from weigh.model.source import reason
 NAME = re.compile(r"[\w\-]*(\.[\w\-]+)*", re.ASCII)
 NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?|-?inf|-?Infinity|nan|NaN", re.ASCII)
 OPERATOR = re.compile(r"torch\.ops\.(aten|prims|quantized_decomposed|torchvision)\.(\w+)\.(\w+)", re.ASCII)
+VISION = re.compile(r"nms|roi_align|roi_pool|ps_roi_align|ps_roi_pool|deform_conv2d")
+"""What torchvision computes; its other operators read, write and decode files."""
 HIGHER = re.compile(
     r"torch\.ops\.higher_order\.(associative_scan|cond|map_impl|scan|while_loop|wrap_with_autocast"
     r"|wrap_with_set_grad_enabled)"
@@ -31,7 +33,7 @@ BATCHED = re.compile(
 )
 PLAIN = re.compile(
     r"_operator\.(eq|ne|le|ge|lt|gt|neg|pos|mul|add|sub|floordiv|mod|pow|truediv|and_|or_|lshift|rshift|getitem)"
-    r"|math\.(trunc|ceil|floor|sqrt)|torch\.(_?sym_(not|int|float|ite|max|min|sqrt))"
+    r"|math\.(trunc|ceil|floor|sqrt)|torch\.(_?sym_(not|int|float|ite|max|min|sqrt|sum))"
 )
 FILES = ("from_file", "save", "load")
 """Operators of torch that read or write files."""
@@ -192,7 +194,7 @@ class _Reading:
         elif key in ("name", "as_name", "forward_arg_names"):
             if text and not (text.isidentifier() and text.isascii()):
                 self._refuse(f"the name {text!r}")
-        elif key in ("min_val", "max_val") or (key.startswith("as_int") and not strict):
+        elif key in ("min_val", "max_val") or key.startswith("as_int"):
             raise ValueError(f"{key} is {text!r}")
         elif strict or key not in FREE:
             self._name(text, key)
@@ -214,6 +216,7 @@ class _Reading:
         found = getattr(getattr(getattr(torch.ops, namespace), name, None), overload, None)
         files = any(word in FILES for word in (name, name.strip("_")))
         kernel = f"{namespace}::{name}" + ("" if overload == "default" else f".{overload}")
+        files = files or (namespace == "torchvision" and not VISION.fullmatch(name))
         if files or (found is not None and not isinstance(found, torch._ops.OpOverload)):
             self._refuse(f"a call of {target}")
         if found is None or not torch._C._dispatch_has_kernel(kernel):
