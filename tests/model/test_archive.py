@@ -78,6 +78,16 @@ def test_honest_archives_are_opened(plain: Path):
     assert out["half"].shape == (6, 4)
 
 
+def test_an_archive_of_twice_any_number_of_rows_and_of_a_function_of_each(plain: Path):
+    class Mapped(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.vmap(lambda row: row.sum())(x).masked_fill(x[:, 0] > 0, float("-inf"))
+
+    rows = 2 * torch.export.Dim("half", min=2)
+    torch.export.save(torch.export.export(Mapped(), (torch.ones(4, 6),), dynamic_shapes=({0: rows},)), plain)
+    assert archive.load(plain).module()(-torch.ones(6, 6)).tolist() == [-6.0] * 6
+
+
 def test_pickles_in_an_archive(plain: Path, tmp_path: Path):
     mark = tmp_path / "run"
     stream = BytesIO()

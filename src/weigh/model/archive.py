@@ -29,7 +29,8 @@ HIGHER = re.compile(
     r"|wrap_with_set_grad_enabled)"
 )
 BATCHED = re.compile(
-    r"torch\._functorch\.predispatch\._(add_batch_dim|remove_batch_dim|vmap_increment_nesting|vmap_decrement_nesting)"
+    r"torch\._functorch\.predispatch\."
+    r"(_add_batch_dim|_remove_batch_dim|_vmap_increment_nesting|_vmap_decrement_nesting|lazy_load_decompositions)"
 )
 PLAIN = re.compile(
     r"_operator\.(eq|ne|le|ge|lt|gt|neg|pos|mul|add|sub|floordiv|mod|pow|truediv|and_|or_|lshift|rshift|getitem)"
@@ -172,7 +173,10 @@ class _Reading:
             if key == "metadata" and all(isinstance(value, str) for value in part.values()):
                 return
             for name, value in part.items():
-                self._name(name, key)
+                if key == "range_constraints":  # of symbols and of sums of them
+                    self._expression(name)
+                else:
+                    self._name(name, key)
                 if name in ("custom_obj", "as_custom_obj") or (name == "custom_obj_values" and value):
                     self._refuse("an object of a class of its own")
                 self._walk(value, name, strict or name in ("constant_input", "input_specs"))
