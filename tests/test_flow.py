@@ -294,7 +294,7 @@ def test_the_only_option_that_could_be_measured_wins_no_comparison(tmp_path: Pat
         ({"budget": "1..2"}, "'200' (blocks), '10%'"),
         ({"objective": 5}, "objective=5 cannot be used: give the name of a measure"),
         ({"require": [5]}, "require=[5] cannot be used: give a list of texts"),
-        ({"require": "heads > 1"}, "the constraint 'heads > 1' cannot be read"),
+        ({"require": "heads is 1"}, "the constraint 'heads is 1' cannot be read"),
         ({"options": [5]}, "options=[5] cannot be used: give a list of names"),
         ({"options": "welch"}, "there is no option 'welch' of tests/coins"),
         ({"options": "coins:Fiar"}, "'coins:Fiar' cannot be loaded"),

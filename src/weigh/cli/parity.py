@@ -29,7 +29,7 @@ Kinds of hops, each of which says what may change:
   merge     weights are base + scaled B A, worked out in float32 (adapter=FOLDER; dtype= if cast)
   prune     weights become 0, or layers go
   quantize  matrices are rounded as far as their bits say (bits=4, where the model does not say)
-  export, runtime   outputs differ by float32 rounding (of quantized numbers: as far as their bits say)
+  export, runtime   outputs differ by float32 rounding, or as far as their bits say
   gguf      matrices are rounded as far as their GGUF type says
 Every kind takes tolerance=X: the greatest mean difference in a token's log-probability (nats).
 
