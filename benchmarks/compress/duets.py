@@ -18,8 +18,9 @@ from benchmarks.compress.fronts import FOLDER
 from benchmarks.compress.material import Material
 from benchmarks.compress.rivals import PEERS, Draw, by_peer, by_weigh, written
 from benchmarks.compress.runs import Net
-from benchmarks.compress.tables import _no_collection, _turn
+from benchmarks.compress.tables import _turn
 from weigh.data.cache import replacing
+from weigh.model.session import no_collection
 from weigh.scale.interval import Interval
 from weigh.scale.ratio import median_ratio
 
@@ -62,7 +63,7 @@ def _timed(loads: Sequence[Callable[[], Net]], x: NDArray[np.float32]) -> NDArra
     """Milliseconds, shape (rounds, files)."""
     random, times = np.random.default_rng(0), np.empty((ROUNDS, len(loads)))
     nets: list[Any] = []
-    with _no_collection():
+    with no_collection():
         for place in range(ROUNDS):
             if place % FRESH == 0:
                 nets = [load() for load in loads]

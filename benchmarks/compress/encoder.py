@@ -22,7 +22,7 @@ from weigh import catalog
 from weigh.compress.quantize import QuantizeTask
 from weigh.data import minilm, topics
 from weigh.data.cache import cache_folder, replacing
-from weigh.model.artefact import artefact
+from weigh.model.artefact import artefact, unchanged
 from weigh.model.forms import written
 from weigh.model.probe import Probe
 from weigh.model.rows import Rows
@@ -82,7 +82,7 @@ class Draw:
 
     def by_weigh(self) -> Judged:
         """`weigh.decide` on the folder."""
-        size = sum(file.stat().st_size for file in self.source.path.glob("*.safetensors")) / 1e6
+        size = unchanged(self.source).megabytes
         with own_cache(self._folder / "cache"):
             option, what, rows, spent = rivals.decided(
                 self.task, OPTIONS, f"accuracy >= baseline - {FLOOR}", size, self._folder / "ledger.db", "accuracy"

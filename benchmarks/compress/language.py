@@ -20,7 +20,7 @@ from weigh import catalog
 from weigh.compress.quantize import QuantizeTask
 from weigh.data import manual, smollm2
 from weigh.model import language
-from weigh.model.artefact import artefact
+from weigh.model.artefact import artefact, unchanged
 from weigh.model.module import load_module, load_tokenizer, reopened
 from weigh.model.source import open_source
 from weigh.model.text import windows
@@ -72,7 +72,7 @@ class Draw:
 
     def by_weigh(self) -> Judged:
         """`weigh.decide` on the folder."""
-        size = sum(file.stat().st_size for file in self.source.path.glob("*.safetensors")) / 1e6
+        size = unchanged(self.source).megabytes
         with own_cache(self._folder / "cache"):
             option, what, rows, spent = rivals.decided(
                 self.task, OPTIONS, f"drop <= {FLOOR}", size, self._folder / "ledger.db", "drop"
@@ -91,7 +91,7 @@ class Draw:
 
     def by_peer(self) -> Judged:
         """Neural Compressor's tuning, in its own layers."""
-        data, base = self._folder / "windows.npz", sum(f.stat().st_size for f in self.source.path.glob("*.safetensors"))
+        data = self._folder / "windows.npz"
         np.savez(data, judged=self.judged, truth=self.truth)
         line = {
             "key": key(NAME, self._seed), "model": str(self.source.path), "floor": FLOOR, "data": str(data),
@@ -99,10 +99,11 @@ class Draw:
             "rounds": ROUNDS if timed(self._seed) else 0,
         }  # fmt: skip
         (told,) = rivals.told_by(PEERS["inc"], "inc_language.py", [line], self._folder)
+        share = told["bytes"] / 1e6 / unchanged(self.source).megabytes
         times = np.array(told["times"])
         latency = median_ratio(times[:, 1], times[:, 0], 0.05).estimate if len(times) else None
         return self._judged(
-            "inc", told["what"], told["kept_to_it"], told["drop"], told["bytes"] / base, told["rows"],
+            "inc", told["what"], told["kept_to_it"], told["drop"], share, told["rows"],
             told["cpu_seconds"], told["what"], latency,
         )  # fmt: skip
 

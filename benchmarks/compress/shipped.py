@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.compress.rivals import Outcome
-from benchmarks.compress.tables import _no_collection
 from weigh.data.cache import replacing
+from weigh.model.session import no_collection
 from weigh.scale.ratio import median_ratio
 
 FLOOR = 0.02
@@ -74,7 +74,7 @@ def in_turns(sides: Sequence[Callable[[int], float]], rounds: int = ROUNDS) -> f
         sides: given a number that both share in a round, the milliseconds of a turn.
     """
     random, times = np.random.default_rng(0), np.empty((rounds, 2))
-    with _no_collection():
+    with no_collection():
         for place in range(rounds):
             shared = int(random.integers(1 << 30))
             for side in random.permutation(2).tolist():

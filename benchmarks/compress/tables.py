@@ -9,7 +9,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from benchmarks.compress.material import Material
 from benchmarks.decisions import store
 from weigh.choice import Unfit
 from weigh.data.cache import cache_folder, replacing
+from weigh.model.session import no_collection
 
 Array = NDArray[np.float64]
 
@@ -181,7 +181,7 @@ def timed(loads: Sequence[Callable[[], Any]], x: NDArray[np.float32]) -> Array:
     random = np.random.default_rng(0)
     times = np.empty((ROUNDS, len(loads)), dtype=np.float32)
     nets: list[Any] = []
-    with _no_collection():
+    with no_collection():
         for place in range(ROUNDS):
             if place % FRESH == 0:
                 nets = [load() for load in loads]
@@ -199,16 +199,3 @@ def _turn(net: Any, row: NDArray[np.float32]) -> float:
         net.run(row)
         passes.append(time.perf_counter_ns() - start)
     return statistics.median(passes) / 1e6
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    import gc
-
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()

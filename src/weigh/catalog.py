@@ -147,8 +147,9 @@ def load(of: Choice, head: str) -> type[Option]:
         return made
     known = options(of)
     if head not in known:
-        if all(part.strip() in known for part in head.split(",")):
-            apart = " ".join(f"--option {part.strip()}" for part in head.split(","))
+        names = [part.strip() for part in head.split(",")]
+        if all(name in known for name in names):
+            apart = " ".join(f"--option {name}" for name in names)
             raise UsageError(f"'{head}' names several: type {apart}")
         raise UsageError(unknown("option", head, list(known), f"of {of.name}"))
     return known[head]

@@ -284,9 +284,9 @@ def _session(now: Path, to: Path, kind: str) -> tuple[str, tuple[str, ...]]:
 
 def _named(folder: Path) -> str:
     """The architecture that a Hugging Face folder names."""
-    from weigh.model.huggingface import read_json
+    from weigh.model.huggingface import architecture_of, read_json
 
-    return str((read_json(folder / "config.json").get("architectures") or [""])[0])
+    return architecture_of(read_json(folder / "config.json"), folder)
 
 
 def _transformers(now: Path, where: str, kind: str) -> tuple[str, tuple[str, ...]]:

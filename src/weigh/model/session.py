@@ -74,13 +74,10 @@ class Session:
         rows, size = len(next(iter(feed.values()))), self._batch
         items = list(self._filled(feed, rows).items())
         run, wanted, length = self._session.run, self._wanted, len(items[0][1])
-        starts, (name, first) = range(0, length, size), items[0]
-        if len(items) == 1:
-            parts = [run(wanted, {name: first[start : start + size]})[0] for start in starts]
-        else:
-            parts = [run(wanted, {name: values[start : start + size] for name, values in items})[0] for start in starts]
-        for part in (parts[0], parts[-1]):
-            asked = min(size, length) if part is parts[0] else length - starts[-1]
+        starts = range(0, length, size)
+        parts = [run(wanted, {name: values[start : start + size] for name, values in items})[0] for start in starts]
+        for start, part in zip(starts, parts):
+            asked = min(size, length - start)
             if not isinstance(part, np.ndarray) or part.shape[:1] != (asked,):
                 has = f"the shape {part.shape}" if isinstance(part, np.ndarray) else f"a {type(part).__name__}"
                 raise ValueError(f"the output '{wanted[0]}' is no array with one answer a row: {has} for {asked} rows")

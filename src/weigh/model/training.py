@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field
 
 from weigh.choice import Unfit, UsageError
 from weigh.data.cache import replacing
@@ -25,6 +27,15 @@ if TYPE_CHECKING:
 
 Progress: TypeAlias = "Callable[[int, float], None]"
 """Told after each step: how many are done, and the loss of the last."""
+
+Numbers: TypeAlias = Annotated[
+    Literal["bfloat16", "float32"],
+    Field(
+        description="numbers of matrix products in training; CPUs without instructions for bfloat16 are faster in "
+        "float32"
+    ),
+]
+"""A setting of options that train, as `Plan.numbers`."""
 
 CHECKPOINT_SECONDS = 60.0
 DECAY = 0.01

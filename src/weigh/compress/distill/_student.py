@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
 from weigh.compress.distill import Distiller
+from weigh.model.training import Numbers
 
 Temperature: TypeAlias = Annotated[
     float, Field(gt=0, description="what the scores of both are divided by before they are compared")
@@ -42,11 +43,7 @@ class Student(Distiller):
     batch: int = Field(8, ge=1, description="rows of one update")
     rate: float = Field(5e-4, gt=0, description="greatest learning rate of AdamW")
     seed: int = Field(0, ge=0, description="seed of the order of rows and of all that is drawn")
-    numbers: Literal["bfloat16", "float32"] = Field(
-        "bfloat16",
-        description="numbers of matrix products in training; CPUs without instructions for bfloat16 are faster in "
-        "float32",
-    )
+    numbers: Numbers = "bfloat16"
 
     @property
     def is_code(self) -> bool:

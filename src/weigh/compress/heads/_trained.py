@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from weigh.compress.heads import Regrouper
+from weigh.model.training import Numbers
 
 
 class Pooled(Regrouper):
@@ -19,11 +20,7 @@ class Pooled(Regrouper):
     batch: int = Field(8, ge=1, description="windows of one update")
     rate: float = Field(2e-4, gt=0, description="greatest learning rate of AdamW")
     seed: int = Field(0, ge=0, description="seed of the order of windows")
-    numbers: Literal["bfloat16", "float32"] = Field(
-        "bfloat16",
-        description="numbers of matrix products in training; CPUs without instructions for bfloat16 are faster in "
-        "float32",
-    )
+    numbers: Numbers = "bfloat16"
     taught: bool = Field(
         False,
         description="half of the loss is the divergence from the model as it was trained, half the text; else the "
