@@ -15,6 +15,7 @@ from weigh.model.toy import random_llama, save_llama
 from weigh.serve.decoding import Decoder, Decoding, DecodingTask
 from weigh.serve.decoding._bench import DecodingBench, NotIdentical
 from weigh.serve.decoding._draft import make_draft
+from weigh.serve.decoding._expected import expected_speedup
 from weigh.serve.decoding._planted import Forgetful
 from weigh.serve.decoding._prompts import prompts_and_study
 
@@ -88,7 +89,13 @@ def test_exhibits_show_growth_caches_and_speculation(bench: DecodingBench) -> No
     assert isinstance(growth, Curves) and {line.name for line in growth.lines} == set(names)
     assert isinstance(caches, Table) and "= 512 bytes" in caches.note and caches.rows[1][1] == 512.0
     assert isinstance(speculation, Table) and [row[0] for row in speculation.rows] == list(names[2:])
-    assert 0.2 < float(speculation.rows[1][3] or 0) < 1.5
+    for _, accepted, ahead, cost, test, tokens, gain in speculation.rows:
+        assert 0 <= float(accepted) <= 1 <= float(tokens) and float(cost) > 0 and float(test) > 0
+        told = [
+            expected_speedup(float(accepted) + one, int(ahead), float(cost) - other)
+            for one, other in ((-5e-4, -5e-4), (5e-4, 5e-4))
+        ]
+        assert told[0] - 0.005 <= float(gain) <= told[1] + 0.005
 
 
 @pytest.mark.slow
