@@ -107,10 +107,10 @@ def starts_new_options(subject: Subject) -> None:
 
 
 def rejects_the_loser(subject: Subject) -> None:
-    """The planted loser is never chosen, and is rejected."""
+    """The planted loser is never chosen over the baseline, and is rejected; `benchmarks/honesty.py` counts how often."""
     loser = subject.made.loser()
     outcomes = []
-    for decision in _races(subject, [loser, *catalog.resolve(subject.made, None)], RACES, 0):
+    for decision in _races(subject, [loser], RACES, 0):
         hold(
             decision.chosen != loser.spec or decision.verdict not in ("chosen", "tie"),
             f"{subject.made.name} chose its planted loser {loser.spec}: {decision.answer}",
