@@ -107,7 +107,7 @@ def starts_new_options(subject: Subject) -> None:
 
 
 def rejects_the_loser(subject: Subject) -> None:
-    """The planted loser is never chosen over the baseline, and is rejected; `benchmarks/honesty.py` counts how often."""
+    """The planted loser is never chosen over the baseline, and is rejected; bench-honesty counts how often."""
     loser = subject.made.loser()
     outcomes = []
     for decision in _races(subject, [loser], RACES, 0):

@@ -18,6 +18,7 @@ VERBS = (
     "explain",
     "report",
     "apply",
+    "serve",
     "verify",
     "parity",
     "doctor",

@@ -114,12 +114,17 @@ def _megabytes(task: ModelTask) -> float:
 
 def kind_of(task: ModelTask) -> Kind:
     """What comes out of a task's model, as far as its name and config say."""
+    return kind_at(task.model)
+
+
+def kind_at(model: Path) -> Kind:
+    """What comes out of a model, as far as its name and config say."""
     from weigh.model.huggingface import kind_of as of_config
     from weigh.model.huggingface import read_json
     from weigh.model.registry import located
     from weigh.model.source import format_of
 
-    path = located(task.model)
+    path = located(model)
     form = format_of(path)
     if form == "gguf":
         return "language"

@@ -1,0 +1,296 @@
+"""The one request path, whatever the platform: an ASGI app that speaks the Open Inference Protocol v2."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import orjson
+
+from weigh.server import tensors
+from weigh.server.arms import Full
+from weigh.server.metrics import Metrics
+from weigh.server.router import Answer, Router
+from weigh.server.tensors import Asked, BadRequest
+
+if TYPE_CHECKING:
+    from weigh.server.model import Model
+    from weigh.server.routing import Routing
+    from weigh.server.settings import ServerSettings
+    from weigh.server.traces import Traces
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+JSON = (b"content-type", b"application/json")
+OCTETS = (b"content-type", b"application/octet-stream")
+BODY_SECONDS = 30.0
+"""Seconds that a client has to send a body."""
+
+
+class Refused(Exception):
+    """A request that gets an error: its status, why, and headers that go with it."""
+
+    def __init__(self, status: int, why: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        super().__init__(why)
+        self.status, self.why, self.headers = status, why, headers
+
+
+class App:
+    """Serves one model, and whoever challenges it.
+
+    Args:
+        model: the champion, where it runs in this process; None where it gets one of its own.
+        now: who serves.
+        token: that admin calls bear.
+    """
+
+    def __init__(self, settings: ServerSettings, model: Model | None, now: Routing, token: str) -> None:
+        self.settings, self.token = settings, token
+        self._model, self._now = model, now
+        self.metrics = Metrics()
+        self.router: Router
+        self.traces: Traces | None = None
+        self._infer = f"/v2/models/{settings.name}/infer"
+        self._unit_header = settings.unit_header.lower().encode()
+        self._limit = int(settings.deadline * 1e9)
+        self._follow: asyncio.Task[None] | None = None
+        from weigh.server.pages import pages
+
+        self._pages = pages(self)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == self._infer and scope["method"] == "POST":
+            await self.infer(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._pages(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as error:  # uvicorn ends with what it is told
+            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        """Get the arms ready."""
+        self.router = Router(self.settings, self._model, self._now)
+        await self.router.begin()
+        if self.settings.traces:
+            from weigh.server.traces import Traces
+
+            self.traces = Traces(self.settings)
+        self._follow = asyncio.get_running_loop().create_task(self.router.follow())
+
+    async def stop(self) -> None:
+        """End the arms, once what waits is answered."""
+        if self._follow is not None:
+            self._follow.cancel()
+        await self.router.close()
+        if self.traces is not None:
+            self.traces.close()
+
+    async def infer(self, scope: Message, receive: Receive, send: Send, version: str = "") -> None:
+        """One inference request, from its first byte to its log."""
+        start = time.monotonic_ns()
+        head = _Head(scope["headers"], self._unit_header)
+        span = self.traces.begin(head.trace) if self.traces is not None else None
+        try:
+            if self.settings.private:
+                self.need_token(head.bearer)
+            body = await self.body(head, receive)
+            door = self.router.door
+            try:
+                asked = tensors.read(body, head.header, door.inputs, door.outputs)
+            except BadRequest as error:
+                raise Refused(400, str(error)) from None
+            request = asked.id or head.request or secrets.token_hex(8)
+            answer, payload, size = await self._answered(asked, head, request, start, version)
+        except Refused as error:
+            self.metrics.count("none", "", error.status, (time.monotonic_ns() - start) / 1e9)
+            await _refuse(send, error)
+            if span is not None and self.traces is not None:
+                self.traces.end(span, error.status, "none")
+            return
+        headers = [
+            JSON if size is None else OCTETS,
+            (b"content-length", b"%d" % len(payload)),
+            (b"x-request-id", request.encode()),
+            (b"x-weigh-arm", answer.arm.encode()),
+            (b"x-weigh-version", answer.by.version.encode()),
+        ]
+        if size is not None:
+            headers.append((b"inference-header-content-length", b"%d" % size))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": payload})
+        if span is not None and self.traces is not None:
+            self.traces.end(span, 200, answer.arm)
+
+    async def _answered(
+        self, asked: Asked, head: _Head, request: str, start: int, version: str
+    ) -> tuple[Answer, bytes, int | None]:
+        """The answer and its body, logged and counted before anybody gets it."""
+        router = self.router
+        unit = head.unit or asked.unit or request
+        arm = router.assigned(unit) if not version else self._of_version(version)
+        until = start + (min(self._limit, head.within) if head.within else self._limit)
+        payload, size = b"", None
+        try:
+            answer = await router.answer(arm, asked.inputs, until)
+        except Full:
+            self._log(asked, None, arm.name, arm.version, 429, "full", unit, request, start, version)
+            raise Refused(
+                429, f"{self.settings.queue} requests wait already; try again later", ((b"retry-after", b"1"),)
+            ) from None
+        if answer.outputs is not None:
+            try:
+                payload, size = tensors.write(
+                    asked, answer.outputs, router.door.outputs, self.settings.name, answer.by.version, {}
+                )
+            except ValueError as error:
+                answer = Answer(answer.arm, answer.by, None, 500, str(error))
+        self._log(asked, answer, arm.name, arm.version, answer.status, answer.error, unit, request, start, version)
+        if answer.outputs is None:
+            raise Refused(answer.status, answer.error, ((b"retry-after", b"1"),) if answer.status == 503 else ())
+        if router.challenge is not None and not answer.error and not version:
+            entry = {"id": request, "arm": answer.arm, "rollout": router.salt}
+            router.shadow(asked.inputs, answer.outputs, entry, until)
+        return answer, payload, size
+
+    def _of_version(self, version: str) -> Any:
+        for arm in self.router.arms():
+            if arm.version == version and arm.up:
+                return arm
+        raise Refused(404, f"no arm serves version {version[:40]!r}; GET /v2/models/{self.settings.name} lists them")
+
+    def _log(
+        self, asked: Asked, answer: Answer | None, arm: str, version: str, status: int, error: str, unit: str,
+        request: str, start: int, explicit: str,
+    ) -> None:  # fmt: skip
+        router, now = self.router, time.monotonic_ns()
+        entry: dict[str, Any] = {
+            "id": request, "t": time.time_ns(), "m": now, "unit": blake2b(unit.encode(), digest_size=8).hexdigest(),
+            "arm": arm, "version": version, "status": status, "ms": (now - start) / 1e6,
+        }  # fmt: skip
+        if router.challenge is not None:
+            entry |= {"rollout": router.salt, "stage": router.challenge.stage}
+        if error:
+            entry["error"] = error[:200]
+        if explicit:
+            entry["explicit"] = True
+        if answer is not None and answer.outputs is not None:
+            if answer.by.name != arm:
+                entry["by"] = answer.by.name
+            entry["out"] = {
+                name: values.ravel()[:64].tolist() if values.dtype.kind in "OSU" else _contiguous(values)
+                for name, values in answer.outputs.items()
+            }
+        if self.settings.log_inputs:
+            entry["in"] = {name: values.ravel().tolist() for name, values in asked.inputs.items()}
+        router.log.write(entry)
+        self.metrics.count(arm, version, status, (now - start) / 1e9)
+
+    async def body(self, head: _Head, receive: Receive) -> bytes:
+        """The whole body, up to the limit.
+
+        Raises:
+            Refused: it is too large, or does not come.
+        """
+        most = self.settings.max_body
+        if head.length > most:
+            raise Refused(413, f"the body has {head.length} bytes, and {most} are taken at most")
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            return body if len(body) <= most else _too_large(most)
+        parts, size = [body], len(body)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while message.get("more_body"):
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Refused(400, "the client went away")
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > most:
+                        _too_large(most)
+        except TimeoutError:
+            raise Refused(408, f"the body did not come within {BODY_SECONDS:g} s") from None
+        return b"".join(parts)
+
+    def need_token(self, bearer: bytes) -> None:
+        """Raises `Refused` where a call does not bear the token."""
+        if not hmac.compare_digest(bearer, self.token.encode()):
+            raise Refused(
+                401, "send the header 'Authorization: Bearer TOKEN'; the token is in the file 'token' of the server's "
+                "folder", ((b"www-authenticate", b"Bearer"),),
+            )  # fmt: skip
+
+
+class _Head:
+    """What the headers of a request say."""
+
+    __slots__ = ("bearer", "header", "length", "request", "trace", "unit", "within")
+
+    def __init__(self, headers: list[tuple[bytes, bytes]], unit_header: bytes) -> None:
+        self.unit = self.request = ""
+        self.header: int | None = None
+        self.length = self.within = 0
+        self.trace = self.bearer = b""
+        for name, value in headers:
+            if name == b"content-length":
+                self.length = int(value)
+            elif name == unit_header:
+                self.unit = value.decode("latin-1")
+            elif name == b"inference-header-content-length":
+                self.header = _whole(name, value)
+            elif name == b"x-request-id":
+                self.request = _printable(name, value)
+            elif name == b"x-deadline-ms":
+                self.within = _whole(name, value) * 1_000_000
+            elif name == b"authorization":
+                self.bearer = value[7:] if value[:7].lower() == b"bearer " else b""
+            elif name == b"traceparent":
+                self.trace = value
+
+
+def _whole(name: bytes, value: bytes) -> int:
+    if not value.isdigit() or len(value) > 12:
+        raise Refused(400, f"the header {name.decode()} is no whole number")
+    return int(value)
+
+
+def _printable(name: bytes, value: bytes) -> str:
+    text = value.decode("latin-1")
+    if len(text) > 256 or not text.isprintable() or not text.isascii():
+        raise Refused(400, f"the header {name.decode()} is no text of at most 256 printable ASCII characters")
+    return text
+
+
+def _too_large(most: int) -> bytes:
+    raise Refused(413, f"the body has more than {most} bytes")
+
+
+def _contiguous(values: Any) -> Any:
+    flat = values.ravel()[:64]
+    return flat.astype("f4") if flat.dtype.str == "<f2" else flat
+
+
+async def _refuse(send: Send, error: Refused) -> None:
+    body = orjson.dumps({"error": error.why})
+    headers = [JSON, (b"content-length", b"%d" % len(body)), *error.headers]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

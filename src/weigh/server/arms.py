@@ -1,0 +1,303 @@
+"""The arms of a server: models that requests go to, in the router's own process or in one of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import orjson
+
+from weigh.server.tensors import Tensor
+from weigh.server.wire import Wire, packed, unpacked
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from weigh.server.model import Model
+    from weigh.server.routing import Served
+    from weigh.server.settings import ServerSettings
+    from weigh.server.tensors import Arrays
+
+FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
+SHADOW_BACKLOG = 4_000_000
+"""Bytes that wait for a shadow before copies are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What clients see of a model.
+
+    Attributes:
+        kind: ``tensors`` (the Open Inference Protocol) or ``text`` (OpenAI's API).
+        version: the start of the digest of its content.
+        platform: what runs it.
+        inputs, outputs: of tensors.
+        about: of text, `weigh.server.language.About` as JSON.
+    """
+
+    kind: Literal["tensors", "text"]
+    version: str
+    platform: str
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    about: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, model: Model) -> Door:
+        """Of a model of tensors."""
+        return cls("tensors", model.version, model.platform, model.inputs, model.outputs)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Door:
+        """From `plain()`."""
+        ports = {
+            side: tuple(Tensor(one["name"], one["datatype"], tuple(one["shape"])) for one in plain[side])
+            for side in ("inputs", "outputs")
+        }
+        return cls(**{**plain, **ports})
+
+    def metadata(self, name: str, versions: list[str]) -> dict[str, Any]:
+        """As the protocol's model metadata has it."""
+        return {
+            "name": name, "versions": versions, "platform": self.platform,
+            "inputs": [one.metadata() for one in self.inputs], "outputs": [one.metadata() for one in self.outputs],
+        }  # fmt: skip
+
+
+class Full(Exception):
+    """So many requests wait for the arm that one more is refused."""
+
+
+class Down(Exception):
+    """The arm's process is gone; it is being started again."""
+
+
+class Late(Exception):
+    """The deadline passed before there was an answer."""
+
+
+class Failed(Exception):
+    """The model raised an error."""
+
+
+class Arm(ABC):
+    """A model that answers.
+
+    Attributes:
+        name: champion, baseline, canary or challenger.
+        served: which model it is.
+        door: what clients see of it; None until a process has loaded it.
+        waiting: requests that were given to it and are not answered.
+    """
+
+    name: str
+    served: Served
+    door: Door | None = None
+    waiting: int = 0
+
+    @property
+    def version(self) -> str:
+        """Of the model, as clients see it; empty until it is loaded."""
+        return self.door.version if self.door is not None else ""
+
+    @property
+    @abstractmethod
+    def up(self) -> bool:
+        """Whether it answers now."""
+
+    @abstractmethod
+    async def answer(self, feed: Arrays, until: int) -> dict[str, NDArray[Any]]:
+        """All outputs.
+
+        Args:
+            feed: inputs, read and checked.
+            until: the deadline, by `time.monotonic_ns`.
+
+        Raises:
+            Full, Down, Late, Failed: there is none.
+        """
+
+    @abstractmethod
+    async def close(self, seconds: float) -> None:
+        """End, once what waits is answered or the seconds are over."""
+
+
+@final
+class InlineArm(Arm):
+    """A model in the router's process, for models so fast that handing over would take longer than the run."""
+
+    up = True
+
+    def __init__(self, name: str, served: Served, model: Model) -> None:
+        self.name, self.served, self.door = name, served, Door.of(model)
+        self.run = model.run
+
+    async def answer(self, feed: Arrays, until: int) -> dict[str, NDArray[Any]]:
+        try:
+            return self.run(feed)
+        except Exception as error:  # whatever a model raises, the request has no answer
+            raise Failed(f"{type(error).__name__}: {error}"[:500]) from error
+
+    async def close(self, seconds: float) -> None:
+        return
+
+
+@final
+class ProcessArm(Arm):
+    """A model in a process of its own, which is started again when it dies.
+
+    Args:
+        nice: how much the process gives way to others.
+    """
+
+    def __init__(self, name: str, served: Served, settings: ServerSettings, nice: int = 0) -> None:
+        self.name, self.served, self._settings, self._nice = name, served, settings, nice
+        self.dropped = self.deaths = 0
+        self.refusal = ""
+        self._wire: Wire | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._calls: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
+        self._number = 0
+        self._ready = asyncio.Event()
+        self._closing = False
+        self._keeper = asyncio.get_running_loop().create_task(self._keep())
+
+    @property
+    def up(self) -> bool:
+        return self._ready.is_set()
+
+    @property
+    def waiting(self) -> int:  # type: ignore[override]
+        return len(self._calls)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None while there is none."""
+        return self._process.pid if self._process else None
+
+    async def ready(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            Failed: the model cannot be loaded.
+        """
+        waiter = asyncio.ensure_future(self._ready.wait())
+        await asyncio.wait([waiter, self._keeper], return_when=asyncio.FIRST_COMPLETED)
+        if not self._ready.is_set():
+            waiter.cancel()
+            raise Failed(self.refusal or "the process ended")
+
+    async def answer(self, feed: Arrays, until: int) -> dict[str, NDArray[Any]]:
+        if len(self._calls) >= self._settings.queue:
+            raise Full
+        if self._wire is None or not self._ready.is_set():
+            raise Down
+        told, raw = packed(feed)
+        self._number += 1
+        number, future = self._number, asyncio.get_running_loop().create_future()
+        self._calls[number] = future
+        self._wire.send({"n": number, "in": told, "until": until}, raw)
+        try:
+            async with asyncio.timeout((until - time.monotonic_ns()) / 1e9):
+                head, body = await future
+        except TimeoutError:
+            raise Late from None
+        finally:
+            self._calls.pop(number, None)
+        if "out" in head:
+            return unpacked(head["out"], body)
+        if "late" in head:
+            raise Late
+        raise Failed(head["error"])
+
+    def copy(self, feed: Arrays, answers: Arrays, entry: Mapping[str, Any], until: int) -> bool:
+        """Give it a copy of a request that was answered; False, and counted, where it does not keep up."""
+        if self._wire is None or not self._ready.is_set() or self._wire.waiting > SHADOW_BACKLOG:
+            self.dropped += 1
+            return False
+        (given, raw), (made, tail) = packed(feed), packed(answers)
+        self._wire.send({"copy": entry, "in": given, "out": made, "until": until}, raw + tail)
+        return True
+
+    async def close(self, seconds: float) -> None:
+        self._closing = True
+        end = time.monotonic() + seconds
+        while self._calls and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        self._keeper.cancel()
+        if self._wire is not None:
+            self._wire.close()
+        if self._process is not None:
+            await asyncio.to_thread(_ended, self._process)
+
+    async def _keep(self) -> None:
+        """Start the process, and again whenever it ends."""
+        wait = FIRST_WAIT
+        while True:
+            gone = asyncio.Event()
+            process = await self._start(gone)
+            self._process = process
+            waiter = asyncio.ensure_future(gone.wait())
+            await waiter
+            was_up = self._ready.is_set()
+            self._ready.clear()
+            self._wire = None
+            for future in self._calls.values():
+                if not future.done():
+                    future.set_exception(Down())
+            code = await asyncio.to_thread(_ended, process)
+            if self._closing:
+                return
+            self.deaths += 1
+            if code == 2:
+                self.refusal = (process.stderr.read() if process.stderr else b"").decode(errors="replace").strip()
+                return
+            wait = FIRST_WAIT if was_up else min(2 * wait, LONGEST_WAIT)
+            await asyncio.sleep(wait)
+
+    async def _start(self, gone: asyncio.Event) -> subprocess.Popen[bytes]:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        told = orjson.dumps(
+            {"path": self.served.path, "architecture": self.served.architecture, "threads": self._settings.threads,
+             "log": str(self._settings.logs), "nice": self._nice}
+        ).decode()  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-m", "weigh.server.worker", str(theirs.fileno()), told],
+            pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ),
+        )  # fmt: skip
+        theirs.close()
+        wire = Wire(self._hear, gone.set)
+        self._wire = wire
+        await asyncio.get_running_loop().create_connection(lambda: wire, sock=ours)
+        return process
+
+    def _hear(self, head: dict[str, Any], body: bytes) -> None:
+        if "ready" in head:
+            self.door = Door.read(head["ready"])
+            self._ready.set()
+            return
+        future = self._calls.get(head["n"])
+        if future is not None and not future.done():
+            future.set_result((head, body))
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the end of a process that was told to; what does not end is killed."""
+    try:
+        return process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()

@@ -1,0 +1,90 @@
+"""What was answered, kept before it is sent: a file of JSON lines, and what people said of the answers later."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+ROTATE = 256_000_000
+"""Bytes after which a process begins another file."""
+
+
+class PredictionLog:
+    """A log that one process appends to.
+
+    A line is in the system's hands when `write` returns, so that a process which is killed loses none that was
+    answered. A disk that is full loses lines, never answers: `lost` counts them, and no half of a line stays.
+
+    Args:
+        folder: where logs are kept; each process has files of its own.
+        kind: how its files are called.
+    """
+
+    def __init__(self, folder: Path, kind: str = "predictions") -> None:
+        self.folder, self.kind = folder, kind
+        self.lost = 0
+        self._file, self._size = -1, 0
+        folder.mkdir(parents=True, exist_ok=True)
+        self._open()
+
+    def write(self, entry: Mapping[str, Any]) -> bool:
+        """Append one line; False, and counted, where the system refuses."""
+        line = orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
+        try:
+            written = os.write(self._file, line)
+        except OSError:
+            self.lost += 1
+            return False
+        if written < len(line):
+            os.ftruncate(self._file, self._size)
+            self.lost += 1
+            return False
+        self._size += written
+        if self._size > ROTATE:
+            self._open()
+        return True
+
+    def _open(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+        name = f"{self.kind}-{time.time_ns():020d}-{os.getpid()}.jsonl"
+        self._file = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
+        self._size = 0
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class Tail:
+    """Reads what was appended to the logs of a folder since the last time.
+
+    Attributes:
+        places: file name -> bytes that were read; give it to another `Tail` to go on from there.
+    """
+
+    def __init__(self, folder: Path, kind: str = "predictions", places: Mapping[str, int] | None = None) -> None:
+        self.folder, self.kind = folder, kind
+        self.places: dict[str, int] = dict(places or {})
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Entries that are whole, in the order of their files; the start of a line that is not ended waits."""
+        for path in sorted(self.folder.glob(f"{self.kind}-*.jsonl")):
+            start = self.places.get(path.name, 0)
+            if path.stat().st_size <= start:
+                continue
+            with path.open("rb") as file:
+                file.seek(start)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    start += len(line)
+                    yield orjson.loads(line)
+            self.places[path.name] = start

@@ -1,0 +1,272 @@
+"""Which arm answers a request, and the arms themselves: loaded, swapped and ended as the routing file says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weigh.server import routing as files
+from weigh.server.arms import Arm, Door, Down, Failed, InlineArm, Late, ProcessArm
+from weigh.server.assign import Share, arm_of, place, shares
+from weigh.server.log import PredictionLog
+from weigh.server.routing import Challenge, Routing, Served
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from weigh.server.model import Model
+    from weigh.server.settings import ServerSettings
+    from weigh.server.tensors import Arrays
+
+INLINE_BELOW = 0.002
+"""Seconds of a run up to which a model answers in the router's process."""
+LOOK = 0.2
+"""Seconds between two looks at the routing file."""
+SHADOW_NICE = 10
+WHOLE = (Share("champion", 0.0, 1.0),)
+
+
+@dataclass(slots=True)
+class Answer:
+    """What an arm gave.
+
+    Attributes:
+        arm: that the unit was assigned to.
+        by: that answered: the champion in place of a canary that has no answer.
+        outputs: None where nobody answered.
+        status: of HTTP.
+        error: why the assigned arm has no answer; empty where it has one.
+    """
+
+    arm: str
+    by: Arm
+    outputs: dict[str, NDArray[Any]] | None
+    status: int = 200
+    error: str = ""
+
+
+class Router:
+    """The arms of one server. Created inside a running loop."""
+
+    def __init__(self, settings: ServerSettings, model: Model | None, now: Routing) -> None:
+        self.settings, self.model, self.now = settings, model, now
+        self.log = PredictionLog(settings.logs)
+        self.feedback = PredictionLog(settings.logs, "feedback")
+        self.salt = ""
+        self.cut: tuple[Share, ...] = WHOLE
+        self._changing = asyncio.Lock()
+        self.trouble = ""
+        self.swaps = 0
+        self.challenge: Challenge | None = None
+        self.canary: ProcessArm | None = None
+        self.baseline: ProcessArm | None = None
+        self.champion: Arm = self._inline(now.champion, model) if model is not None else ProcessArm(
+            "champion", now.champion, settings
+        )  # fmt: skip
+        self._closing: set[asyncio.Task[None]] = set()
+        self._gone_dropped = 0
+
+    def _inline(self, served: Served, model: Model) -> InlineArm:
+        return InlineArm("champion", served, model)
+
+    async def begin(self) -> None:
+        """Wait until the champion answers, then take up the challenge that was under way.
+
+        Raises:
+            Failed: the champion cannot be loaded.
+        """
+        if isinstance(self.champion, ProcessArm):
+            await self._readied(self.champion)
+        try:
+            await self._challenge(self.now.challenge, self.now.champion)
+        except Failed as error:
+            self.trouble = str(error)
+
+    @property
+    def door(self) -> Door:
+        """What clients see."""
+        assert self.champion.door is not None
+        return self.champion.door
+
+    def arms(self) -> list[Arm]:
+        """Those that there are now."""
+        return [arm for arm in (self.champion, self.baseline, self.canary) if arm is not None]
+
+    @property
+    def dropped(self) -> int:
+        """Copies that shadows did not take."""
+        return self._gone_dropped + sum(getattr(arm, "dropped", 0) for arm in self.arms())
+
+    def assigned(self, unit: str) -> Arm:
+        """The arm of a unit."""
+        if len(self.cut) == 1 and self.cut[0].arm == "champion":
+            return self.champion
+        name = arm_of(place(self.salt, unit), self.cut)
+        found = {"canary": self.canary, "baseline": self.baseline}.get(name)
+        return found if found is not None else self.champion
+
+    async def answer(self, arm: Arm, feed: Arrays, until: int) -> Answer:
+        """The arm's answer, or the champion's in place of a canary or baseline that has none.
+
+        Raises:
+            Full: too many requests wait for the arm.
+        """
+        try:
+            return Answer(arm.name, arm, await arm.answer(feed, until))
+        except (Down, Failed, Late) as error:
+            why = str(error) or {"Down": "the process is gone", "Late": "too late"}[type(error).__name__]
+            if arm is self.champion:
+                status = {Down: 503, Failed: 500, Late: 504}[type(error)]
+                return Answer(arm.name, arm, None, status, why)
+        try:
+            return Answer(arm.name, self.champion, await self.champion.answer(feed, until), 200, why)
+        except (Down, Failed, Late):
+            return Answer(arm.name, self.champion, None, 504 if time.monotonic_ns() > until else 503, why)
+
+    def shadow(self, feed: Arrays, outputs: Arrays, entry: Mapping[str, Any], until: int) -> None:
+        """Give a copy of what was answered to whoever is compared with it."""
+        if self.challenge is None:
+            return
+        if self.challenge.mode == "shadow" and self.canary is not None:
+            self.canary.copy(feed, outputs, entry, until)
+        elif entry["arm"] == "canary" and self.baseline is not None:
+            self.baseline.copy(feed, outputs, entry, until)
+
+    async def follow(self) -> None:
+        """Do as the routing file says, for ever."""
+        seen, path = self._stamp(), self.settings.routing
+        while True:
+            await asyncio.sleep(LOOK)
+            stamp = self._stamp()
+            if stamp == seen:
+                continue
+            wanted = files.read(path)
+            if wanted is not None and wanted != self.now:
+                await self._try(wanted)
+            seen = stamp
+
+    async def _try(self, wanted: Routing) -> None:
+        try:
+            await self.become(wanted)
+            self.trouble = ""
+        except Failed as error:
+            self.trouble = str(error)
+
+    def _stamp(self) -> tuple[int, int]:
+        try:
+            found = os.stat(self.settings.routing)
+        except FileNotFoundError:
+            return (0, 0)
+        return (found.st_mtime_ns, found.st_ino)
+
+    async def become(self, wanted: Routing) -> None:
+        """Load what is new, then send requests there, then let go of what is old: no request meets a gap.
+
+        Raises:
+            Failed: a model cannot be loaded; nothing changes.
+        """
+        async with self._changing:
+            champion = await self._champion(wanted.champion)
+            await self._challenge(wanted.challenge, wanted.champion)
+            if champion is not None:
+                old, self.champion = self.champion, champion
+                self.swaps += 1
+                self._let_go(old)
+            self.now = wanted
+
+    async def _champion(self, served: Served) -> Arm | None:
+        """A new champion; None where it stays."""
+        if served == self.champion.served:
+            return None
+        if isinstance(self.champion, InlineArm):
+            from weigh.choice import UsageError
+            from weigh.server.model import open_model
+
+            try:
+                made = await asyncio.to_thread(open_model, served.path, served.architecture, self.settings.threads)
+            except UsageError as error:
+                raise Failed(str(error)) from None
+            arm: Arm = InlineArm("champion", served, made)
+        else:
+            arm = ProcessArm("champion", served, self.settings)
+            await self._readied(arm)
+        self._need_same_door(arm)
+        return arm
+
+    async def _challenge(self, wanted: Challenge | None, champion: Served) -> None:
+        if wanted is None or self.challenge is None or wanted.id != self.challenge.id:
+            self.challenge, self.salt, self.cut = None, "", WHOLE
+            for arm in (self.canary, self.baseline):
+                if arm is not None:
+                    self._gone_dropped += arm.dropped
+                    self._let_go(arm)
+            self.canary = self.baseline = None
+        if wanted is None:
+            return
+        nice = SHADOW_NICE if wanted.mode == "shadow" else 0
+        if self.canary is None or (self.challenge and self.challenge.mode != wanted.mode):
+            fresh = [ProcessArm("canary", wanted.challenger, self.settings, nice)]
+            if wanted.mode == "split":
+                fresh.append(ProcessArm("baseline", champion, self.settings))
+            await asyncio.gather(*(self._readied(arm) for arm in fresh))
+            for arm in fresh:
+                self._need_same_door(arm)
+            if self.canary is not None:
+                self._let_go(self.canary)
+            self.canary, self.baseline = fresh[0], fresh[1] if len(fresh) > 1 else None
+        self.challenge, self.salt = wanted, wanted.id
+        self.cut = shares(wanted.share) if wanted.mode == "split" and wanted.share else WHOLE
+
+    def _need_same_door(self, arm: Arm) -> None:
+        """Raises `Failed` where clients of the present champion could not call another model."""
+        old, new = self.door, arm.door
+        assert new is not None
+        if old.kind != new.kind or [(one.name, one.datatype) for one in old.inputs] != [
+            (one.name, one.datatype) for one in new.inputs
+        ]:
+            self._let_go(arm)
+            raise Failed(
+                f"the new model takes {[one.metadata() for one in new.inputs]}, the present one "
+                f"{[one.metadata() for one in old.inputs]}: clients could not call it"
+            )
+
+    async def _readied(self, arm: ProcessArm) -> None:
+        try:
+            await arm.ready()
+        except Failed:
+            await arm.close(0.0)
+            raise
+
+    def _let_go(self, arm: Arm) -> None:
+        task = asyncio.get_running_loop().create_task(arm.close(self.settings.drain))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """End all arms, once what waits is answered."""
+        for arm in self.arms():
+            self._let_go(arm)
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        self.log.close()
+        self.feedback.close()
+
+
+def started(settings: ServerSettings) -> Routing:
+    """The routing that a server begins with: the file's, or else the model that it was told, alone."""
+    found = files.read(settings.routing)
+    if found is None:
+        path = (
+            settings.model
+            if "://" in settings.model or ":/" in settings.model
+            else str(Path(settings.model).absolute())
+        )
+        with files.changing(settings.routing) as change:
+            change(Routing(champion=Served(path=path, architecture=settings.architecture)))
+        found = files.read(settings.routing)
+        assert found is not None
+    return found
