@@ -52,6 +52,9 @@ class RunningInflation:
     (0.8) and 0.05 (0.9). Undivided: 0.02, 0.31, 0.87 and 0.99; with lag 1 alone: 0.007, 0.04, 0.16 and 0.30. What lasts
     longer than about n / 20 values is not seen: of regimes of 100 values that shift by 0.3 of the noise, half.
 
+    Args:
+        highest: the largest correlation of neighbouring blocks that is taken for granted from few of them.
+
     Source: Flyvbjerg and Petersen, Error estimates on averages of correlated data, Journal of Chemical Physics 91,
     1989 (blocks); Andrews and Monahan, Econometrica 60, 1992 (the AR(1) remainder).
 
@@ -62,8 +65,9 @@ class RunningInflation:
     (12, True)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, highest: float = _HIGHEST) -> None:
         self._levels: list[_Level] = []
+        self._highest = highest
 
     @property
     def n(self) -> int:
@@ -77,7 +81,9 @@ class RunningInflation:
             return math.inf
         mean = self._levels[0].sum / self.n
         variance = self._levels[0].spread(mean) / self.n
-        found = [level.inflation(mean * 2**i, variance * 2**i, i == 0) for i, level in enumerate(self._levels)]
+        found = [
+            level.inflation(mean * 2**i, variance * 2**i, i == 0, self._highest) for i, level in enumerate(self._levels)
+        ]
         fewest = max(_FEWEST, math.sqrt(self.n))
         many = sum(level.blocks >= fewest for level in self._levels)
         most = max(1.0, *found[: max(many, 1)])
@@ -107,9 +113,9 @@ class RunningInflation:
         return [level.state() for level in self._levels]
 
     @classmethod
-    def of(cls, state: Sequence[Sequence[float | None]]) -> Self:
+    def of(cls, state: Sequence[Sequence[float | None]], highest: float = _HIGHEST) -> Self:
         """From `state()`."""
-        made = cls()
+        made = cls(highest)
         made._levels = [_Level.of(level) for level in state]
         return made
 
@@ -144,12 +150,12 @@ class _Level:
         """Sum of squared distances from the mean of a block."""
         return max(self.square - mean * (2.0 * self.sum - self.blocks * mean), 0.0)
 
-    def inflation(self, mean: float, variance: float, raised: bool) -> float:
+    def inflation(self, mean: float, variance: float, raised: bool, highest: float) -> float:
         """As these blocks have it; `mean` and `variance` are those of a block of independent values."""
         n, spread = self.blocks, self.spread(mean)
         together = self.pair_product - mean * (self.pair_sum - self.pairs * mean)
         raw = together / spread if spread > 0 else 0.0
-        r = min(max(raw + (1.0 + 4.0 * max(raw, 0.0)) / n + raised / math.sqrt(n), 0.0), _HIGHEST)
+        r = min(max(raw + (1.0 + 4.0 * max(raw, 0.0)) / n + raised / math.sqrt(n), 0.0), highest)
         within = spread / max(n - 1, 1) / variance if variance > 0 else 1.0
         return within * (1.0 + r) / (1.0 - r)
 
