@@ -100,7 +100,7 @@ class GoalTest:
             return
         now = look([*self.times, time], self.plan.alpha / 2.0, self.plan.reserve)
         self.needed = now.bound
-        self.met |= self.z()[0] >= now.bound
+        self.met = self.met or bool(self.z()[0] >= now.bound)
         if not past:
             self.times.append(time)
 

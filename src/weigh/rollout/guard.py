@@ -184,12 +184,15 @@ class WindowGuard(Guard):
         super().__init__(guardrail, plan, alpha)
         self._q = guardrail.quantile
         low, high, harm, safe = self._bounds()
-        self._test = WindowTest(low, high, harm, [min(one, high) for one in safe], alpha)
+        self._test = WindowTest(low, high, harm, [min(one, high) for one in safe], alpha, self._memory())
         self._key: list[int] = []
         self._sums = np.zeros((2, 2))
         self.seen = (Histogram(), Histogram())
         self._limit: float | None = self.bound.bound if self._q is not None and not self.both else None
         self._known_at = 0
+
+    def _memory(self) -> float:
+        return max(self.plan.memory / self.plan.window, 1.0)
 
     def _bounds(self) -> tuple[float, float, float, list[float]]:
         """Ends of a window's value, tolerated harm, and the harm that each share allows."""

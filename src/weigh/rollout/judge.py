@@ -166,7 +166,7 @@ class Judge:
     def assign(self, stage: int, baseline: int, canary: int) -> None:
         """Further units (users, sessions) that were assigned to the two arms at a stage: for the sample ratio."""
         self.ratio.add(str(stage), (baseline, canary), (0.5, 0.5))
-        self._ratio_off |= self.ratio.evidence >= -math.log(self.plan.ratio_alpha)
+        self._ratio_off = self._ratio_off or bool(self.ratio.evidence >= -math.log(self.plan.ratio_alpha))
 
     def begin(self, stage: int) -> None:
         """The traffic was moved to a stage: what is said from now on is about that one."""
@@ -178,23 +178,24 @@ class Judge:
 
     # what is said
 
-    def look(self, now: float = math.nan) -> Verdict:
+    def look(self, now: float = math.nan, words: bool = True) -> Verdict:
         """The verdict on what was taken so far. "ship" and "roll back" stand; after them nothing is judged any more.
 
         Args:
             now: monotonic seconds; of no influence on the verdict.
+            words: say why it is held, which takes longer than to know it.
         """
         if self._last.verdict == "hold":
             if self.goal:
                 self.goal.look()
-            self._last = self._judge()
+            self._last = self._judge(words)
         return self._last
 
     def verdict(self) -> Verdict:
         """What the last look said."""
         return self._last
 
-    def _judge(self) -> Verdict:
+    def _judge(self, words: bool) -> Verdict:
         plan, stage = self.plan, self.stage
         here = Verdict(verdict="hold", stage=stage, share=plan.shares[stage])
         if self._ratio_off:
@@ -208,14 +209,18 @@ class Judge:
         last = stage == len(plan.shares) - 1
         share = plan.stages[-1] if last else plan.shares[stage + 1]
         if waits := [one for one in self._asked() if not one.safe(share)]:
-            first = self._guard_standing(waits[0])
-            words = f"not certified yet that {first.text} at {share:.3g} of the traffic: {first.words}"
-            return here.model_copy(update={"reason": words})
+            found = found_of(waits[0], self._n(waits[0].metric.name)) if words else ""
+            reason = f"not certified yet that {waits[0].guardrail.text} at {share:.3g} of the traffic: {found}"
+            return here.model_copy(update={"reason": reason})
         if not last:
             reason = f"every guardrail is certified for {share:.3g} of the traffic"
             return Verdict(verdict="hold", move="advance", stage=stage + 1, share=share, reason=reason)
         if self.goal and not self.goal.met:
-            return here.model_copy(update={"reason": f"every guardrail is certified; {self._goal_standing().words}"})
+            return here.model_copy(
+                update={
+                    "reason": f"every guardrail is certified; not yet that {self.goal.goal.text}: {self._goal_standing().words}"
+                }
+            )
         return Verdict(verdict="ship", move="advance", stage=stage, share=1.0, reason=self._shipped())
 
     def _broken(self) -> bool:
@@ -223,7 +228,7 @@ class Judge:
 
     def _shipped(self) -> str:
         kept = "every guardrail is certified at its margin"
-        return f"{kept}, and the goal is met: {self._goal_standing().words}" if self.goal else kept
+        return f"{kept}, and so is the goal: {self._goal_standing().words}" if self.goal else kept
 
     def _asked(self) -> list[Guard]:
         """The guardrails that can be judged at this stage: of shadow copies what the server itself knows."""
@@ -276,7 +281,7 @@ class Judge:
         state: Any = "broken" if goal.harm else "met" if goal.met else "open" if min(n) else "missing"
         when = "at its horizon" if goal.time >= 1 else f"{goal.time:.0%} of its horizon"
         most = "" if math.isinf(goal.needed) else f", {goal.needed:.2f} were needed at the last look"
-        words = f"{goal.goal.text}: {span.words(goal.metric.unit)} (z = {goal.z()[0]:.2f}{most}; {when})"
+        words = f"difference {span.words(goal.metric.unit)} (z = {goal.z()[0]:.2f}{most}; {when})"
         return Standing(
             kind="goal", text=goal.goal.text, n=n, span=span, state=state, evidence=goal.z()[0],
             needed=goal.needed if math.isfinite(goal.needed) else None, words=words,

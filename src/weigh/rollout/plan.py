@@ -170,6 +170,11 @@ class RolloutPlan(Frozen):
     looks: int = Field(28, ge=1, le=200, description="planned looks at the goal up to the horizon")
     reserve: float = Field(0.2, gt=0, lt=1, description="share of the goal's error rate for looks beyond the horizon")
     window: float = Field(60.0, gt=0, description="seconds of a window, for metrics that resemble their neighbours")
+    memory: float = Field(
+        2400.0,
+        ge=0,
+        description="seconds that a metric by window may remember, until its windows show how long it does",
+    )
     least: int = Field(100, ge=1, description="requests of each arm at each stage before anything may pass")
     present: float = Field(
         0.9, ge=0, le=1, description="share of the requests that must show error, latency and disagreement"

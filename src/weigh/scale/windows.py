@@ -15,34 +15,42 @@ from weigh.scale.paired import Wagers
 _TIGHTEST_AT = 15.0
 _MEMORY = 0.97
 """The largest correlation of neighbouring windows that few windows are believed."""
-FEWEST = 16
+FEWEST = 32
 """Windows before anything is said."""
+_LONG = 1.6
+"""How many times its memory a series must last before less is assumed of it."""
 
 
 @final
 class WindowTest:
     """Whether the mean of a series of windows lies above a bound, or below each of several; looked at after each.
 
-    Two kinds of evidence. `above` is the anytime-valid t-test at the number of independent windows that say as much as
-    these (`RunningInflation`: batch means that lengthen as the series does), less log(1 / alpha) / 2 spreads for what
-    is skewed: sharp where windows are many, and it allows for a memory of hours. `below` are bets against each bound,
-    their log-wealth divided by the same inflation: a window may hold the worst that is possible, so that rare
-    catastrophes that were not seen yet are allowed for.
+    Two kinds of evidence. Sharp where windows are many is the anytime-valid t-test at the number of independent windows
+    that say as much as these (`RunningInflation`: batch means that lengthen as the series does), less
+    log(1 / alpha) / 2 spreads for what is skewed. A memory that is longer than what was seen cannot be estimated, so
+    that it counts as `memory` windows, and as less only as the windows come to many times that. Sharp where windows
+    differ much (one in ten is catastrophic) are bets, their log-wealth divided by the inflation. `above` takes either,
+    each at half of alpha; `below` bets alone: a window may hold the worst that is possible, so that catastrophes that
+    were not seen yet are allowed for.
 
     Args:
         low, high: ends of the range of every window's value.
         harm: the bound that `above` tests.
         safe: the bounds that `below` tests.
         alpha: the chance, about, that `above` ever calls a mean larger that is not.
+        memory: how many times the variance of the mean may exceed that of independent windows, before they show it: 39
+            for an AR(1) series with coefficient .95.
 
     Source: Wang and Ramdas, Anytime-valid t-tests and confidence sequences, arXiv 2310.03722 (mixture of Lai, 1976);
     Flyvbjerg and Petersen, 1989 (batch means).
     """
 
-    def __init__(self, low: float, high: float, harm: float, safe: Sequence[float], alpha: float) -> None:
+    def __init__(
+        self, low: float, high: float, harm: float, safe: Sequence[float], alpha: float, memory: float = 39.0
+    ) -> None:
         self._wagers = Wagers(low, high, [(harm, 0), *((bound, 1) for bound in safe)])
         self._inflation = RunningInflation(_MEMORY)
-        self.low, self.high, self._harm, self._alpha = low, high, harm, alpha
+        self.low, self.high, self._harm, self._alpha, self._memory = low, high, harm, alpha, memory
         self._least, self._most = math.inf, -math.inf
         self._total = self._square = 0.0
         self.above = False
@@ -62,7 +70,11 @@ class WindowTest:
     @property
     def effective(self) -> float:
         """About how many independent windows say as much."""
-        return self.n / self._inflation.value if self.n > 1 else 0.0
+        return self.n / self._unsure() if self.n > 1 else 0.0
+
+    def _unsure(self) -> float:
+        """The inflation, with what too few windows could not show."""
+        return self._inflation.value + (self._memory - 1.0) * min(1.0, _LONG * self._memory / self.n)
 
     def update(self, value: float) -> None:
         """Take the value of one window, in [low, high]."""
@@ -76,7 +88,7 @@ class WindowTest:
         tempered = self._wagers.now(self._inflation.value)
         self.below = np.maximum(self.below, tempered[1:])
         half = self.half(self._alpha / 2.0)
-        self.above |= self.mean - half > self._harm or bool(tempered[0] > math.log(2.0 / self._alpha))
+        self.above = self.above or bool(self.mean - half > self._harm or tempered[0] > math.log(2.0 / self._alpha))
 
     def against(self) -> float:
         """Log of the evidence now that the mean lies above the harmful bound, by bets; `above` may know more."""
@@ -87,7 +99,7 @@ class WindowTest:
         n = self.n
         if n < FEWEST:
             return math.inf
-        value = self._inflation.value
+        value = self._unsure()
         squared = squared_t(n / value, 2.0 * alpha)
         if not math.isfinite(squared):
             return math.inf
