@@ -26,7 +26,7 @@ class Recipe:
         packages: as pip takes them.
         gigabytes: on disk, about.
         python: the version that it takes, such as 3.10; this one's when empty.
-        module: what shows, where it can be imported here, that no environment is needed.
+        modules: what shows, where it can be imported here, that no environment is needed.
         resolver: what installs: pip, or uv where pip would take many minutes to resolve.
         beside: what is installed here can be imported there too, so that only what is missing here is installed.
     """
@@ -34,14 +34,14 @@ class Recipe:
     packages: tuple[str, ...]
     gigabytes: float
     python: str = ""
-    module: str = ""
+    modules: tuple[str, ...] = ()
     resolver: str = "pip"
     beside: bool = False
 
 
 RECIPES = {
     # what Ray Serve needs beside Ray: gRPC and others, which clash with nothing here, but which few need
-    "ray": Recipe((f"ray[serve]=={RAY}", f"onnxruntime=={ONNXRUNTIME}", "starlette"), 0.2, module="grpc", beside=True),
+    "ray": Recipe((f"ray[serve]=={RAY}", f"onnxruntime=={ONNXRUNTIME}", "starlette"), 0.2, modules=("ray", "grpc"), beside=True),
     # archived upstream in August 2025: 0.12.0 is the last one
     "torchserve": Recipe(
         (
@@ -50,7 +50,7 @@ RECIPES = {
         ),
         1.3,
     ),
-    "tensorflow": Recipe(("tensorflow-cpu==2.16.2", "onnx", "numpy<2"), 1.2, module="tensorflow"),
+    "tensorflow": Recipe(("tensorflow-cpu==2.16.2", "onnx", "numpy<2"), 1.2, modules=("tensorflow",)),
     # pip resolves TFX for over ten minutes, uv in seconds; setuptools 81 has no pkg_resources
     "tfx": Recipe(("tfx==1.16.0", "setuptools<81", "dill", "onnx<1.17"), 3.0, "3.10", resolver="uv"),
 }  # fmt: skip
@@ -75,14 +75,19 @@ def installed(name: str) -> Path | None:
     return None
 
 
+def _here(name: str) -> bool:
+    """Whether this Python has what the environment has."""
+    modules = RECIPES[name].modules
+    return bool(modules) and all(find_spec(one) is not None for one in modules)
+
+
 def python_of(*names: str) -> Path:
     """A Python that has what the first of the environments has: this one, or that of the first that is there.
 
     Raises:
         UsageError: there is none; the text says what to type.
     """
-    module = RECIPES[names[0]].module
-    if module and find_spec(module) is not None:
+    if _here(names[0]):
         return Path(sys.executable)
     for name in names:
         if found := installed(name):
@@ -92,8 +97,7 @@ def python_of(*names: str) -> Path:
 
 def missing(*names: str) -> str:
     """Why none of the environments can be used, and what to type; empty where one can."""
-    module = RECIPES[names[0]].module
-    if (module and find_spec(module) is not None) or any(installed(name) for name in names):
+    if _here(names[0]) or any(installed(name) for name in names):
         return ""
     recipe = RECIPES[names[0]]
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import selectors
 import subprocess
 import time
 import weakref
@@ -12,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import final
 
+PATIENCE = 20.0
+"""Seconds that a program which answers has to end by itself."""
 TAIL = 600
 """Characters of a program's last words that are passed on."""
 
@@ -25,19 +28,27 @@ class Program:
         log: the file that takes what it writes, to both streams.
         more: of the environment, beside this process's own.
         name: what it is called in messages.
+        answers: it answers lines on its standard output, see `ask`; its log has its errors then.
 
     Its standard input is a pipe that ends when this process does, however it ends.
     """
 
-    def __init__(self, words: Sequence[str], log: Path, more: Mapping[str, str] | None = None, name: str = "") -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        log: Path,
+        more: Mapping[str, str] | None = None,
+        name: str = "",
+        answers: bool = False,
+    ) -> None:
         self.log, self.name = log, name or Path(words[0]).name
         self.began = time.perf_counter()
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
-                list(words), stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.STDOUT,
+                list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE if answers else stream, stderr=stream,
                 env={**os.environ, **(more or {})}, cwd=log.parent,
             )  # fmt: skip
-        self._end = weakref.finalize(self, end, self._process)
+        self._end = weakref.finalize(self, end, self._process, PATIENCE if answers else 0.0)
 
     @property
     def pid(self) -> int:
@@ -59,6 +70,26 @@ class Program:
                 raise RuntimeError(f"{self.name} did not start within {seconds:g} s: {self.words()}")
             time.sleep(0.02)
 
+    def ask(self, line: str, seconds: float) -> bytes:
+        """The line with which it answers a line.
+
+        Raises:
+            RuntimeError: it ended, or did not answer in time.
+        """
+        assert self._process.stdin and self._process.stdout
+        with contextlib.suppress(BrokenPipeError):  # what it wrote before it ended says more
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._process.stdout, selectors.EVENT_READ)
+            came = self._process.stdout.readline() if ready.select(seconds) else b""
+        if not came:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(1)
+            self.need_alive()
+            raise RuntimeError(f"{self.name} did not answer within {seconds:g} s: {self.words()}")
+        return came
+
     def need_alive(self) -> None:
         """Raises `RuntimeError` where it has ended."""
         if (code := self._process.poll()) is not None:
@@ -75,12 +106,21 @@ class Program:
         self._end()
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Stop a process and what it started: asked first, then made to."""
+def end(process: subprocess.Popen[bytes], patience: float) -> None:
+    """Stop a process and what it started: its input ends, then it is asked, then made to.
+
+    Args:
+        patience: seconds that it has to end by itself with its input.
+    """
     import psutil
 
     from weigh.serve.platform._resident import family
 
+    if patience and process.stdin:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
     members = family(process.pid)
     for member in members[:1]:
         with contextlib.suppress(psutil.Error):
@@ -90,5 +130,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(psutil.Error):
             member.kill()
     psutil.wait_procs(left, timeout=5)
-    with contextlib.suppress(OSError):
-        process.communicate()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from weigh.serve.platform import Platform, Running, Served, _v2
 from weigh.serve.platform._environment import Beside, python_of
 from weigh.serve.platform._load import request
 from weigh.serve.platform._onnx import as_onnx
+from weigh.serve.platform._ports import free_ports
 from weigh.serve.platform._process import Program
 
 if TYPE_CHECKING:
@@ -191,12 +191,3 @@ def written(folder: Path, config: Mapping[str, object]) -> Path:
     path = folder / "config.properties"
     path.write_text("".join(lines))
     return path
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nothing listens on now."""
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [one.getsockname()[1] for one in taken]
-    for one in taken:
-        one.close()
-    return found

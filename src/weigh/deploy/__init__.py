@@ -1,0 +1,1 @@
+"""From a model or a decision to a platform: manifests, archives, SavedModels, pipelines, applications of Ray Serve."""
