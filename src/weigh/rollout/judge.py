@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Arm: TypeAlias = Literal["baseline", "canary"]
 ARMS = ("baseline", "canary")
+SHOWN = ("error", "latency")
+"""What a request shows as it is answered; disagreement comes a little later, from a copy of it."""
 _LOPSIDED = 5.0
 """Standard errors by which the arms' shares of requests with a value may differ before records are taken to be lost."""
 
@@ -155,7 +157,7 @@ class Judge:
         for name, column in given.items():
             known[name] = there = ~np.isnan(column)
             self._seen[name][stage] += np.bincount(canary[there], minlength=2)
-            served |= there & (name in KNOWN)
+            served |= there & (name in SHOWN)
         self._rows[stage] += np.bincount(canary[served], minlength=2)
         for one in self.guards:
             if (shown := known.get(one.metric.name)) is not None and shown.any():
@@ -216,11 +218,8 @@ class Judge:
             reason = f"every guardrail is certified for {share:.3g} of the traffic"
             return Verdict(verdict="hold", move="advance", stage=stage + 1, share=share, reason=reason)
         if self.goal and not self.goal.met:
-            return here.model_copy(
-                update={
-                    "reason": f"every guardrail is certified; not yet that {self.goal.goal.text}: {self._goal_standing().words}"
-                }
-            )
+            reason = f"every guardrail is certified; not yet that {self.goal.goal.text}: {self._goal_standing().words}"
+            return here.model_copy(update={"reason": reason})
         return Verdict(verdict="ship", move="advance", stage=stage, share=1.0, reason=self._shipped())
 
     def _broken(self) -> bool:

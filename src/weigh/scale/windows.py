@@ -17,8 +17,9 @@ _MEMORY = 0.97
 """The largest correlation of neighbouring windows that few windows are believed."""
 FEWEST = 32
 """Windows before anything is said."""
-_LONG = 1.6
-"""How many times its memory a series must last before less is assumed of it."""
+_LONG, _SHORT = 1.6, 0.4
+"""How many times its memory a series must last before less is assumed of it: by the t-test; by bets, which win little
+by any one window."""
 
 
 @final
@@ -29,9 +30,9 @@ class WindowTest:
     that say as much as these (`RunningInflation`: batch means that lengthen as the series does), less
     log(1 / alpha) / 2 spreads for what is skewed. A memory that is longer than what was seen cannot be estimated, so
     that it counts as `memory` windows, and as less only as the windows come to many times that. Sharp where windows
-    differ much (one in ten is catastrophic) are bets, their log-wealth divided by the inflation. `above` takes either,
-    each at half of alpha; `below` bets alone: a window may hold the worst that is possible, so that catastrophes that
-    were not seen yet are allowed for.
+    differ much (one in ten is catastrophic) are bets, their log-wealth divided by the inflation (and a little of that).
+    `above` takes either, each at half of alpha. `below` takes bets alone: a window may hold the worst that is
+    possible, so that catastrophes that were not seen yet are allowed for.
 
     Args:
         low, high: ends of the range of every window's value.
@@ -70,11 +71,11 @@ class WindowTest:
     @property
     def effective(self) -> float:
         """About how many independent windows say as much."""
-        return self.n / self._unsure() if self.n > 1 else 0.0
+        return self.n / self._unsure(_LONG) if self.n > 1 else 0.0
 
-    def _unsure(self) -> float:
+    def _unsure(self, times: float) -> float:
         """The inflation, with what too few windows could not show."""
-        return self._inflation.value + (self._memory - 1.0) * min(1.0, _LONG * self._memory / self.n)
+        return self._inflation.value + (self._memory - 1.0) * min(1.0, times * self._memory / self.n)
 
     def update(self, value: float) -> None:
         """Take the value of one window, in [low, high]."""
@@ -85,21 +86,21 @@ class WindowTest:
         self._total, self._square = self._total + value, self._square + value * value
         if self.n < FEWEST:
             return
-        tempered = self._wagers.now(self._inflation.value)
+        tempered = self._wagers.now(self._unsure(_SHORT))
         self.below = np.maximum(self.below, tempered[1:])
         half = self.half(self._alpha / 2.0)
         self.above = self.above or bool(self.mean - half > self._harm or tempered[0] > math.log(2.0 / self._alpha))
 
     def against(self) -> float:
         """Log of the evidence now that the mean lies above the harmful bound, by bets; `above` may know more."""
-        return float(self._wagers.now(self._inflation.value)[0]) if self.n >= FEWEST else 0.0
+        return float(self._wagers.now(self._unsure(_SHORT))[0]) if self.n >= FEWEST else 0.0
 
     def half(self, alpha: float) -> float:
         """Half the width of the interval of the mean, of which one side is wrong with a chance of at most alpha."""
         n = self.n
         if n < FEWEST:
             return math.inf
-        value = self._unsure()
+        value = self._unsure(_LONG)
         squared = squared_t(n / value, 2.0 * alpha)
         if not math.isfinite(squared):
             return math.inf
