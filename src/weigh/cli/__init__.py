@@ -19,6 +19,7 @@ VERBS = (
     "report",
     "apply",
     "serve",
+    "rollout",
     "verify",
     "parity",
     "doctor",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -10,9 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from weigh.rollout.plan import RolloutPlan
+from weigh.server import rollouts
 from weigh.server import routing as files
 from weigh.server.arms import Failed
-from weigh.server.routing import Served
+from weigh.server.routing import Routing, Served
 
 if TYPE_CHECKING:
     from weigh.server.app import App
@@ -48,7 +54,8 @@ def admin(app: App) -> list[Route]:
         return reply(
             {"name": app.settings.name, "routing": router.now.model_dump(mode="json"), "arms": arms,
              "shares": {one.arm: one.high - one.low for one in router.cut}, "swaps": router.swaps,
-             "trouble": router.trouble, "lost": router.log.lost, "dropped": router.dropped}
+             "trouble": router.trouble, "lost": router.log.lost, "dropped": router.dropped,
+             "pid": os.getpid()}
         )  # fmt: skip
 
     async def swap(request: Request) -> Response:
@@ -57,7 +64,7 @@ def admin(app: App) -> list[Route]:
         except ValueError as error:
             raise HTTPException(400, f'send {{"path": PATH OF THE MODEL}}: {error}') from None
         router, path = app.router, app.settings.routing
-        with files.changing(path) as change:
+        with changing_now(path) as change:
             now = files.read(path) or router.now
             if now.challenge is not None:
                 raise HTTPException(409, "a rollout is under way: `weigh rollout abort` first")
@@ -69,4 +76,60 @@ def admin(app: App) -> list[Route]:
             change(wanted)
         return reply({"version": router.champion.version})
 
-    return [Route("/admin/status", status), Route("/admin/champion", swap, methods=["PUT"])]
+    async def start(request: Request) -> Response:
+        given = await told(request)
+        try:
+            challenger = Served.model_validate(given["challenger"])
+            plan = RolloutPlan.parse(**given["plan"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise HTTPException(400, f'send {{"challenger": {{"path": ...}}, "plan": {{...}}}}: {error}') from None
+        router, path = app.router, app.settings.routing
+        with changing_now(path) as change:
+            now = files.read(path) or router.now
+            if now.challenge is not None:
+                raise HTTPException(409, f"rollout {now.challenge.id} is under way: `weigh rollout abort` ends it")
+            rollout, wanted = rollouts.planned(app.settings, now, challenger, plan)
+            try:
+                await router.become(wanted)
+            except Failed as error:
+                raise HTTPException(422, str(error)) from None
+            rollouts.keep(app.settings, rollout)
+            change(wanted)
+        return reply({"id": rollout.id})
+
+    async def standing(request: Request) -> Response:
+        await told(request)
+        found = rollouts.latest(app.settings)
+        if found is None:
+            raise HTTPException(404, "there was no rollout yet: `weigh rollout start MODEL`")
+        return reply(rollouts.status_of(app.settings, found))
+
+    async def abort(request: Request) -> Response:
+        head = _Head(request.scope["headers"], b"")
+        app.need_token(head.bearer)
+        router, path = app.router, app.settings.routing
+        with changing_now(path) as change:
+            now = files.read(path) or router.now
+            if now.challenge is None:
+                raise HTTPException(409, "no rollout is under way")
+            wanted = now.model_copy(update={"challenge": None})
+            await router.become(wanted)
+            change(wanted)
+            rollouts.over(app.settings, rollouts.read(app.settings, now.challenge.id), "aborted", "by hand")
+        return reply({"aborted": now.challenge.id})
+
+    return [
+        Route("/admin/status", status), Route("/admin/champion", swap, methods=["PUT"]),
+        Route("/admin/rollout", start, methods=["POST"]), Route("/admin/rollout", standing, methods=["GET"]),
+        Route("/admin/rollout", abort, methods=["DELETE"]),
+    ]  # fmt: skip
+
+
+@contextmanager
+def changing_now(path: Path) -> Iterator[Callable[[Routing], None]]:
+    """The routing file is ours alone; where somebody else changes it, the call is refused instead of waiting."""
+    try:
+        with files.changing(path, wait=False) as change:
+            yield change
+    except BlockingIOError:
+        raise HTTPException(409, "somebody else changes who serves just now; try again") from None

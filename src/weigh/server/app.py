@@ -166,7 +166,9 @@ class App:
         if answer.outputs is None:
             raise Refused(answer.status, answer.error, ((b"retry-after", b"1"),) if answer.status == 503 else ())
         if router.challenge is not None and not answer.error and not version:
-            entry = {"id": request, "arm": answer.arm, "rollout": router.salt}
+            entry = {
+                "id": request, "arm": answer.arm, "rollout": router.salt, "stage": router.challenge.stage
+            }  # fmt: skip
             router.shadow(asked.inputs, answer.outputs, entry, until)
         return answer, payload, size
 

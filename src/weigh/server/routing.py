@@ -55,16 +55,19 @@ def read(path: Path) -> Routing | None:
 
 
 @contextmanager
-def changing(path: Path) -> Iterator[Callable[[Routing], None]]:
+def changing(path: Path, wait: bool = True) -> Iterator[Callable[[Routing], None]]:
     """Nobody else changes the file while the block runs; it is given what replaces the file whole.
 
     The revision goes up by itself.
+
+    Raises:
+        BlockingIOError: somebody else changes it, and `wait` is False.
     """
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield lambda routing: _replace(path, routing)
 
 

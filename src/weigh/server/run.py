@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,10 +119,17 @@ class Keeper:
             self._told(url_of(bound))
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._stop)
+            threading.Thread(target=self._conduct, args=(url_of(bound),), daemon=True).start()
             try:
                 return self._keep(bound)
             finally:
                 (self.settings.state / "server.json").unlink(missing_ok=True)
+
+    def _conduct(self, url: str) -> None:
+        """Conduct whatever rollout the routing names, for as long as the server runs."""
+        from weigh.server.watch import conduct
+
+        conduct(self.settings, url, self._tell, lambda: self._stopping)
 
     def _told(self, url: str) -> None:
         with replacing(self.settings.state / "server.json") as temporary:

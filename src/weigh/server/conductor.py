@@ -1,0 +1,183 @@
+"""Conducts a rollout: reads what was logged, asks the judge, and moves the traffic as it says."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from weigh.data.cache import kept_json, replacing
+from weigh.rollout.judge import Judge, Verdict
+from weigh.server import rollouts
+from weigh.server import routing as files
+from weigh.server.log import Tail
+from weigh.server.rollouts import Rollout
+
+if TYPE_CHECKING:
+    from weigh.server.routing import Routing
+    from weigh.server.settings import ServerSettings
+
+REMEMBERED = 1_000_000
+"""Requests whose feedback is waited for, and units that are counted."""
+NS = 1e-9
+
+
+class Conductor:
+    """One rollout, from its logs to its verdict.
+
+    What it knows is kept after each step, together with how far the logs were read, so that a conductor that was
+    killed goes on as if nothing had happened.
+
+    Args:
+        lost: gives how many answers the router could not log so far.
+    """
+
+    def __init__(self, settings: ServerSettings, rollout: Rollout, lost: Callable[[], int]) -> None:
+        self.settings, self.rollout, self._lost = settings, rollout, lost
+        self.folder = rollouts.folder_of(settings, rollout.id)
+        self.judge = Judge(rollout.plan)
+        self._arms: OrderedDict[str, tuple[int, bool]] = OrderedDict()
+        self._units: set[tuple[int, str]] = set()
+        self._met: dict[int, list[int]] = {}
+        self._seen: dict[tuple[str, ...], list[tuple[float, ...]]] = {}
+        named = [one.metric for one in rollout.plan.guardrails] + [one.metric for one in [rollout.plan.goal] if one]
+        self._metrics = set(named)
+        self._requests = {"champion": 0, "baseline": 0, "canary": 0}
+        kept = kept_json(self.folder / "judge.json")
+        places: dict[str, dict[str, int]] = {}
+        self._missing = 0
+        if kept is not None:
+            self.judge.restore(kept["judge"])
+            places, self._requests, self._missing = kept["places"], kept["requests"], kept["missing"]
+            self._remember(places["predictions"])
+        self._tails = {
+            kind: Tail(settings.logs, kind, places.get(kind)) for kind in ("predictions", "shadow", "feedback")
+        }
+        self._lost_before = 0 if kept is not None else lost()
+
+    def _remember(self, places: dict[str, int]) -> None:
+        """Who met whom in what was read already, for feedback that comes later."""
+        for entry in Tail(self.settings.logs).read_up_to(places):
+            if entry.get("rollout") == self.rollout.id and "explicit" not in entry:
+                self._known(entry)
+        self._met.clear()  # those were counted before
+
+    def step(self) -> Verdict:
+        """Read what is new, judge it, and act."""
+        entries = [one for one in self._tails["predictions"].read() if self._ours(one)]
+        copies = [one for one in self._tails["shadow"].read() if one.get("rollout") == self.rollout.id]
+        opinions = list(self._tails["feedback"].read())
+        self._take(entries, copies, opinions)
+        verdict = self.judge.look(time.monotonic())
+        verdict = self._heard(verdict)
+        self._keep(verdict)
+        self._act(verdict)
+        return verdict
+
+    def _ours(self, entry: dict[str, Any]) -> bool:
+        return entry.get("rollout") == self.rollout.id and "explicit" not in entry
+
+    def _heard(self, verdict: Verdict) -> Verdict:
+        """No release passes on a log that has gaps."""
+        now = self._lost()
+        self._missing += max(now - self._lost_before, 0)
+        self._lost_before = now
+        if self._missing and (verdict.verdict == "ship" or verdict.move == "advance"):
+            reason = f"{self._missing} answers could not be logged (is the disk full?): nothing passes on what is left"
+            here = {"verdict": "hold", "move": "stay", "stage": self.judge.stage, "reason": reason}
+            return verdict.model_copy(update=here)
+        return verdict
+
+    def _take(self, entries: list[Any], copies: list[Any], opinions: list[Any]) -> None:
+        """Give the judge what is new: requests, copies of requests, and what came of answers."""
+        for entry in entries:
+            self._requests[entry["arm"]] = self._requests.get(entry["arm"], 0) + 1
+            self._known(entry)
+        for stage, (baseline, canary) in self._met.items():
+            self.judge.assign(stage, baseline, canary)
+        self._met.clear()
+        shares = self.rollout.plan.shares
+        for entry in entries:
+            if entry["arm"] != "champion" or shares[entry["stage"]] == 0.0:
+                self._observe(entry, entry["arm"] == "canary", _served(entry))
+        for copy in copies:
+            seen = {"disagreement": copy.get("disagreement")}
+            if shares[copy["stage"]] == 0.0:
+                seen |= {"error": copy["error"], "latency": copy["ms"]}
+            self._observe(copy, True, seen)
+        for opinion in opinions:
+            if (known := self._arms.get(opinion["id"])) is not None:
+                self._observe(opinion | {"stage": known[0]}, known[1], opinion["values"])
+        self._tell()
+
+    def _observe(self, entry: dict[str, Any], canary: bool, values: dict[str, Any]) -> None:
+        """Note one observation for the judge, by the metrics that it shows."""
+        found = {name: value for name, value in values.items() if name in self._metrics and value is not None}
+        if found:
+            self._seen.setdefault(tuple(found), []).append((entry["stage"], canary, entry["m"] * NS, *found.values()))
+
+    def _known(self, entry: dict[str, Any]) -> None:
+        """Remember whom a request met, and count each unit once a stage."""
+        if entry["arm"] == "champion":
+            return
+        stage, canary = entry["stage"], entry["arm"] == "canary"
+        self._arms[entry["id"]] = (stage, canary)
+        if len(self._arms) > REMEMBERED:
+            self._arms.popitem(last=False)
+        unit = (stage, entry["unit"])
+        if unit not in self._units and len(self._units) < REMEMBERED:
+            self._units.add(unit)
+            self._met.setdefault(stage, [0, 0])[canary] += 1
+
+    def _tell(self) -> None:
+        """Give the judge what was noted, in order; what lies out of its metric's range counts as missing."""
+        import numpy as np
+
+        for names, rows in self._seen.items():
+            table = np.array(rows, dtype=float)
+            columns = {}
+            for place, name in enumerate(names):
+                metric, column = self.rollout.plan.metric(name), table[:, 3 + place]
+                columns[name] = np.where((column < metric.low) | (column > metric.high), np.nan, column)
+            self.judge.add(table[:, 0].astype(int), table[:, 1] > 0, table[:, 2], columns)
+        self._seen.clear()
+
+    def _keep(self, verdict: Verdict) -> None:
+        """Write what is known, and how it stands."""
+        places = {kind: tail.places for kind, tail in self._tails.items()}
+        state = {"judge": self.judge.state(), "places": places, "requests": self._requests, "missing": self._missing}
+        with replacing(self.folder / "judge.json") as temporary:
+            temporary.write_bytes(orjson.dumps(state))
+        told = {
+            "verdict": verdict.model_dump(mode="json"), "at": time.time(), "requests": self._requests,
+            "standing": [one.model_dump(mode="json") for one in self.judge.standing()],
+        }  # fmt: skip
+        with replacing(self.folder / "status.json") as temporary:
+            temporary.write_bytes(orjson.dumps(told))
+
+    def _act(self, verdict: Verdict) -> None:
+        if verdict.verdict == "hold" and verdict.move == "stay":
+            return
+        with files.changing(self.settings.routing) as change:
+            now = files.read(self.settings.routing)
+            if now is None or now.challenge is None or now.challenge.id != self.rollout.id:
+                return  # it was aborted meanwhile
+            change(self._moved(now, verdict))
+
+    def _moved(self, now: Routing, verdict: Verdict) -> Routing:
+        if verdict.verdict == "ship":
+            rollouts.over(self.settings, self.rollout, "shipped", verdict.reason)
+            return now.model_copy(update={"champion": self.rollout.challenger, "challenge": None})
+        if verdict.verdict == "roll back":
+            rollouts.over(self.settings, self.rollout, "rolled back", verdict.reason)
+            return now.model_copy(update={"challenge": None})
+        self.judge.begin(verdict.stage)
+        return now.model_copy(update={"challenge": rollouts.challenge_of(self.rollout, verdict.stage)})
+
+
+def _served(entry: dict[str, Any]) -> dict[str, Any]:
+    """What a request shows by itself: whether its arm failed, and how long it took."""
+    return {"error": float(entry["status"] >= 429 or "error" in entry), "latency": entry["ms"]}

@@ -1,0 +1,102 @@
+"""Rollouts of one server on disk: what was planned, how it stands, how it ended."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+from pydantic import Field
+
+from weigh.choice import Frozen, UsageError
+from weigh.data.cache import replacing
+from weigh.rollout.plan import RolloutPlan
+from weigh.server.routing import Challenge, Routing, Served
+
+if TYPE_CHECKING:
+    from weigh.server.settings import ServerSettings
+
+End = Literal["shipped", "rolled back", "aborted"]
+
+
+class Rollout(Frozen):
+    """One rollout, as its file has it."""
+
+    id: str
+    name: str = Field(description="of the model that is served")
+    champion: Served
+    challenger: Served
+    plan: RolloutPlan
+    begun: float = Field(description="seconds since 1970")
+    end: Literal["", "shipped", "rolled back", "aborted"] = ""
+    ended: float | None = None
+    reason: str = ""
+
+
+def folder_of(settings: ServerSettings, rollout: str) -> Path:
+    """Where one rollout keeps its files."""
+    return settings.state / "rollouts" / rollout
+
+
+def planned(settings: ServerSettings, now: Routing, challenger: Served, plan: RolloutPlan) -> tuple[Rollout, Routing]:
+    """A new rollout, and the routing with which it begins; nothing is written."""
+    made = Rollout(
+        id=time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2), name=settings.name, champion=now.champion,
+        challenger=challenger, plan=plan, begun=time.time(),
+    )  # fmt: skip
+    return made, now.model_copy(update={"challenge": challenge_of(made, 0)})
+
+
+def challenge_of(rollout: Rollout, stage: int) -> Challenge:
+    """What the routing says of a rollout at one of its stages."""
+    share = rollout.plan.shares[stage]
+    return Challenge(
+        id=rollout.id, challenger=rollout.challenger, mode="split" if share else "shadow", stage=stage, share=share
+    )
+
+
+def keep(settings: ServerSettings, rollout: Rollout) -> None:
+    """Write a rollout's file, whole."""
+    folder = folder_of(settings, rollout.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "rollout.json") as temporary:
+        temporary.write_text(rollout.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def read(settings: ServerSettings, rollout: str) -> Rollout:
+    """The rollout of that id.
+
+    Raises:
+        UsageError: there is none.
+    """
+    known = [path.name for path in sorted((settings.state / "rollouts").glob("*")) if path.is_dir()]
+    if rollout not in known:
+        from weigh.choice import unknown
+
+        raise UsageError(unknown("rollout", rollout, known, f"of {settings.name}"))
+    return Rollout.model_validate_json((folder_of(settings, rollout) / "rollout.json").read_bytes())
+
+
+def latest(settings: ServerSettings) -> Rollout | None:
+    """The rollout that was begun last."""
+    known = sorted(path.parent.name for path in (settings.state / "rollouts").glob("*/rollout.json"))
+    return read(settings, known[-1]) if known else None
+
+
+def over(settings: ServerSettings, rollout: Rollout, end: End, reason: str) -> Rollout:
+    """The same, ended and kept."""
+    made = rollout.model_copy(update={"end": end, "ended": time.time(), "reason": reason})
+    keep(settings, made)
+    return made
+
+
+def status_of(settings: ServerSettings, rollout: Rollout) -> dict[str, Any]:
+    """How it stands, as the conductor wrote it last."""
+    told: dict[str, Any] = {"rollout": rollout.model_dump(mode="json")}
+    try:
+        found = orjson.loads((folder_of(settings, rollout.id) / "status.json").read_bytes())
+    except FileNotFoundError:
+        found = {"verdict": None, "standing": [], "requests": {}}
+    return told | found
