@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, final
 
 from pydantic import Field
 
@@ -42,7 +42,7 @@ class Closed(Exception):
     """The batcher takes no requests any more."""
 
 
-class RowsModel(ABC):
+class RowsModel(Protocol):
     """A model that answers rows.
 
     Attributes:
@@ -50,9 +50,8 @@ class RowsModel(ABC):
             then runs on the event loop.
     """
 
-    quick: bool = False
+    quick: bool
 
-    @abstractmethod
     def run(self, feed: Feed) -> Mapping[str, NDArray[Any]]:
         """All outputs, the first axis of each being the rows of the feed. Never called twice at once."""
 
@@ -109,15 +108,26 @@ class Token(NamedTuple):
     top: tuple[tuple[int, float], ...] = ()
 
 
+class Stream(AsyncIterator[Token], ABC):
+    """The tokens of one answer."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Nobody reads on: what is not written yet will not be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What protects a model from its users.
 
     Attributes:
         waiting: requests that may wait; one more raises `Full`.
+        tokens: of a language model: texts at once times the tokens of the longest, prompt and answer, stay within
+            this, so that keys and values do; one text alone may have as many as the context.
     """
 
     waiting: int = 256
+    tokens: int = 16_384
 
 
 class Load(NamedTuple):
@@ -143,8 +153,8 @@ class Batcher(ABC):
         """
         raise TypeError("this batcher serves a language model: call write(prompt, sampling)")
 
-    def write(self, prompt: Sequence[int], sampling: Sampling, deadline: float | None = None) -> AsyncIterator[Token]:
-        """Tokens as they are written; closing the iterator (`aclose`) frees the slot.
+    def write(self, prompt: Sequence[int], sampling: Sampling, deadline: float | None = None) -> Stream:
+        """Tokens as they are written; closing the stream (`aclose`) frees the slot.
 
         The request joins the queue with the call itself, not with the first token that is asked for.
 
@@ -154,7 +164,7 @@ class Batcher(ABC):
 
         Raises:
             Full, Closed: at once.
-            Late: from the iterator.
+            Late: from the stream.
             ValueError: the prompt is empty or too long.
         """
         raise TypeError("this batcher serves a model of rows: call answer(feed)")
