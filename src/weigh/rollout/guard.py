@@ -227,7 +227,7 @@ class WindowGuard(Guard):
         for start, stop in zip(starts, [*starts[1:], keys.size], strict=True):
             key = [stage, int(keys[start])]
             if key != self._key:
-                self._close()
+                self._close(moved=bool(self._key) and stage != self._key[0])
                 self._key = key
             self._add(canary[start:stop], values[start:stop])
 
@@ -243,12 +243,19 @@ class WindowGuard(Guard):
                 counted = (chosen > factor * self._limit).astype(float)
             self._sums[arm] += counted.size, float(counted.sum())
 
-    def _close(self) -> None:
-        """The window is over: its value, if it has one; then the threshold of those to come."""
+    def _close(self, moved: bool) -> None:
+        """The window is over: its value; then the threshold of those to come.
+
+        One in which an arm served nothing goes on, except where the traffic was moved: what comes then is not
+        comparable with it.
+        """
         counts, sums = self._sums.T
-        if counts[1] and (counts[0] or not self.both):
+        whole = bool(counts[1] and (counts[0] or not self.both))
+        if whole:
             value = sums[1] / counts[1] - (sums[0] / counts[0] if self.both else 0.0)
             self._test.update(float(value))
+        if counts.any() and not (whole or moved):
+            return
         self._sums = np.zeros((2, 2))
         baseline = self.seen[0]
         if self._q is not None and self.both and baseline.n >= max(5.0 / (1.0 - self._q), 1.1 * self._known_at):

@@ -168,7 +168,7 @@ class RolloutPlan(Frozen):
     shadow: bool = Field(False, description="begin with copies that no user sees")
     horizon: int = Field(20_000, ge=100, description="planned requests of each arm for the goal")
     looks: int = Field(28, ge=1, le=200, description="planned looks at the goal up to the horizon")
-    reserve: float = Field(0.2, gt=0, lt=1, description="share of the goal's error rate for looks beyond the horizon")
+    reserve: float = Field(0.1, gt=0, lt=1, description="share of the goal's error rate for looks beyond the horizon")
     window: float = Field(60.0, gt=0, description="seconds of a window, for metrics that resemble their neighbours")
     memory: float = Field(
         2400.0,

@@ -16,7 +16,7 @@ from weigh.scale.interval import checked_alpha
 _NORMAL = NormalDist()
 _POINTS = 481
 _FARTHEST = 8.0
-RESERVE = 0.2
+RESERVE = 0.1
 """Share of alpha that is held in reserve for looks beyond the horizon."""
 
 
