@@ -95,6 +95,12 @@ class Running(ABC):
     def roots(self) -> list[int]:
         """The process ids from which all processes of the platform on this machine descend."""
 
+    def memory_mb(self) -> float:
+        """Resident memory of all its processes in MB, those on other machines too; what several share counts once."""
+        from weigh.serve.platform._resident import resident_mb
+
+        return resident_mb(self.roots())
+
     @abstractmethod
     def close(self) -> None:
         """End all that was started."""

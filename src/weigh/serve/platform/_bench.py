@@ -20,7 +20,6 @@ from weigh.model.source import open_source
 from weigh.serve.platform import Platform, PlatformTask, Running, Served
 from weigh.serve.platform._direct import direct
 from weigh.serve.platform._load import Generator
-from weigh.serve.platform._resident import resident_mb
 from weigh.serve.platform._swap import swapped
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class PlatformBench(Bench):
             return {name: float(value) for name, value in found.items()}
         requests = self._requests(running, 0)
         self.load.run(running.url, requests, self.task.connections, count=10 * self.task.connections)
-        memory = resident_mb(running.roots())
+        memory = running.memory_mb()
         failed, p99 = swapped(running, self.load, requests, self.source, self.task)
         made = {"startup": startup, "memory": memory, "swap_failed": float(failed), "swap_p99": p99}
         with replacing(kept) as temporary:

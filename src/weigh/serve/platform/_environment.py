@@ -41,7 +41,9 @@ class Recipe:
 
 RECIPES = {
     # what Ray Serve needs beside Ray: gRPC and others, which clash with nothing here, but which few need
-    "ray": Recipe((f"ray[serve]=={RAY}", f"onnxruntime=={ONNXRUNTIME}", "starlette"), 0.2, modules=("ray", "grpc"), beside=True),
+    "ray": Recipe(
+        (f"ray[serve]=={RAY}", f"onnxruntime=={ONNXRUNTIME}", "starlette"), 0.2, modules=("ray", "grpc"), beside=True
+    ),
     # archived upstream in August 2025: 0.12.0 is the last one
     "torchserve": Recipe(
         (

@@ -29,3 +29,13 @@ def as_onnx(source: Source, example: Mapping[str, NDArray[Any]]) -> Path:
 
     feeds = {name: np.concatenate([values] * 2)[:2] for name, values in example.items()}
     return artefact(OnnxRuntime(), source, Calibration(feeds, source.batch)).path
+
+
+def output_of(source: Source, graph: Path) -> str:
+    """The output that is asked for: the model's own, or the first of what a torch net was exported to."""
+    if source.format == "onnx":
+        return source.outputs[0].name
+    import onnx
+
+    name: str = onnx.load(graph, load_external_data=False).graph.output[0].name
+    return name
