@@ -7,12 +7,14 @@ as well stand at the far end of a socket: one stream of pieces a request, which 
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 Code: TypeAlias = Literal["invalid", "context_length_exceeded", "full", "late", "closed", "failed"]
+T = TypeVar("T")
 Finish: TypeAlias = Literal["", "stop", "length"]
 
 
@@ -163,7 +165,7 @@ class TextEngine(ABC):
         """What it serves."""
 
     @abstractmethod
-    def write(self, ask: Ask) -> AsyncIterator[Piece]:
+    def write(self, ask: Ask) -> AsyncGenerator[Piece, None]:
         """The pieces of all answers, as they are written: an async generator, to be closed by whoever stops reading.
 
         Raises:
@@ -179,3 +181,41 @@ def joined(pieces: Sequence[Piece]) -> str:
     'together'
     """
     return "".join(piece.text for piece in pieces)
+
+
+async def merged(streams: Sequence[AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
+    """What comes out of several streams, as it comes; the first error ends all, and all are closed in the end."""
+    if len(streams) == 1:
+        try:
+            async for only in streams[0]:
+                yield only
+        finally:
+            await streams[0].aclose()
+        return
+    ready: asyncio.Queue[tuple[T | None, BaseException | None]] = asyncio.Queue()
+    tasks = [asyncio.ensure_future(_pumped(stream, ready)) for stream in streams]
+    try:
+        left = len(tasks)
+        while left:
+            made, error = await ready.get()
+            if error is not None:
+                raise error
+            if made is None:
+                left -= 1
+            else:
+                yield made
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _pumped(stream: AsyncGenerator[T, None], ready: asyncio.Queue[tuple[T | None, BaseException | None]]) -> None:
+    try:
+        async for made in stream:
+            ready.put_nowait((made, None))
+        ready.put_nowait((None, None))
+    except Exception as error:
+        ready.put_nowait((None, error))
+    finally:
+        await stream.aclose()

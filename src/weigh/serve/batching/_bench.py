@@ -75,7 +75,8 @@ class BatchingBench(Bench):
         from weigh.model.session import load_errors
         from weigh.model.source import reason
 
-        feed, taken, errors = self._feed(1), [], (RuntimeError, ValueError, *load_errors())
+        feed, taken = self._feed(1), []
+        errors: tuple[type[Exception], ...] = (RuntimeError, ValueError, *load_errors())
         for _ in range(TIMED):
             start = time.perf_counter()
             try:
