@@ -43,7 +43,7 @@ class Guardrail(Frozen):
     """A bound that a release must keep to: of a mean, or of a quantile of times.
 
     Typed as `error <= baseline + 0.005`, `p99(latency) <= 1.1x baseline`, `p99(latency) <= 80 ms`,
-    `disagreement <= 0.02` or `revenue >= baseline - 0.01`.
+    `latency <= 1.2x baseline` (at every quantile), `disagreement <= 0.02` or `revenue >= baseline - 0.01`.
     """
 
     text: str = Field(description="as it is typed")
@@ -68,9 +68,14 @@ class Guardrail(Frozen):
         return found["metric"] if found else re.split(r"[<>=\s]", self.text.strip(), maxsplit=1)[0]
 
     @property
+    def order(self) -> bool:
+        """Whole distributions of times are compared: `latency <= 1.2x baseline` holds at every quantile."""
+        return self.quantile is None and self.metric == "latency"
+
+    @property
     def windowed(self) -> bool:
         """Whole windows of time are compared, not single requests."""
-        return self.by_window or self.quantile is not None
+        return self.by_window or self.order or self.quantile is not None
 
     @property
     def served(self) -> bool:
@@ -85,7 +90,8 @@ class Guardrail(Frozen):
         """
         q = self.quantile
         measure = Measure(
-            name=metric.name, unit=metric.unit, better="lower", kind="mean" if q is None else "quantile",
+            name=metric.name, unit=metric.unit, better="lower",
+            kind="quantile" if q is not None or self.order else "mean",
             meaning=metric.name, low=metric.low, high=metric.high, q=q or 0.5,
         )  # fmt: skip
         bare = _QUANTILE.sub(metric.name, self.text)
@@ -93,13 +99,13 @@ class Guardrail(Frozen):
             made = Constraint.parse(bare, (measure,))
         except UsageError as error:
             raise UsageError(str(error).replace(bare, self.text)) from None
-        if q is not None and made.op == ">=":
+        if measure.kind == "quantile" and made.op == ">=":
             raise UsageError(
                 f"the guardrail '{self.text}' asks for slow answers; type '{self.text.replace('>=', '<=')}'"
             )
-        if q is None and metric.name == "latency":
+        if self.order and not made.relative:
             raise UsageError(
-                f"the guardrail '{self.text}' bounds a mean of times, which have no largest value; "
+                f"the guardrail '{self.text}' bounds all times, of which some are always slow; "
                 f"type '{self.text.replace('latency', 'p99(latency)', 1)}'"
             )
         self._allows(made)

@@ -39,7 +39,7 @@ def toy(folder: Path, seed: int = 0) -> RolloutTask:
     return RolloutTask(
         history=path, time="second", error="failed", metric="bought", regressions=(0.1,),
         guardrails=("error <= baseline + 0.05", "bought >= baseline - 0.05"), days=0.99, ticks=24,
-        stages=(0.05, 0.25, 0.5, 1.0), replays=60,
+        stages=(0.05, 0.25, 0.5, 1.0), replays=40,
     )  # fmt: skip
 
 
