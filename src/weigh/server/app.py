@@ -6,19 +6,22 @@ import asyncio
 import hmac
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
 from weigh.server import tensors
-from weigh.server.arms import Full
+from weigh.server.arms import Arm, Full
+from weigh.server.call import Call
 from weigh.server.metrics import Metrics
 from weigh.server.router import Answer, Router
 from weigh.server.tensors import Asked, BadRequest
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from weigh.server.model import Model
     from weigh.server.routing import Routing
     from weigh.server.settings import ServerSettings
@@ -30,16 +33,20 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 JSON = (b"content-type", b"application/json")
 OCTETS = (b"content-type", b"application/octet-stream")
+LOGGED = 64
+"""Numbers of an output that the log keeps."""
 BODY_SECONDS = 30.0
 """Seconds that a client has to send a body."""
 
 
 class Refused(Exception):
-    """A request that gets an error: its status, why, and headers that go with it."""
+    """A request that gets an error: its status, why, headers that go with it, and whether it was counted already."""
 
-    def __init__(self, status: int, why: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    def __init__(
+        self, status: int, why: str, headers: tuple[tuple[bytes, bytes], ...] = (), counted: bool = False
+    ) -> None:
         super().__init__(why)
-        self.status, self.why, self.headers = status, why, headers
+        self.status, self.why, self.headers, self.counted = status, why, headers, counted
 
 
 class App:
@@ -106,9 +113,10 @@ class App:
     async def infer(self, scope: Message, receive: Receive, send: Send, version: str = "") -> None:
         """One inference request, from its first byte to its log."""
         start = time.monotonic_ns()
-        head = _Head(scope["headers"], self._unit_header)
-        span = self.traces.begin(head.trace) if self.traces is not None else None
+        span = None
         try:
+            head = _Head(scope["headers"], self._unit_header)
+            span = self.traces.begin(head.trace) if self.traces is not None else None
             if self.settings.private:
                 self.need_token(head.bearer)
             body = await self.body(head, receive)
@@ -117,20 +125,19 @@ class App:
                 asked = tensors.read(body, head.header, door.inputs, door.outputs)
             except BadRequest as error:
                 raise Refused(400, str(error)) from None
-            request = asked.id or head.request or secrets.token_hex(8)
-            answer, payload, size = await self._answered(asked, head, request, start, version)
+            call = self.call(asked.id or head.request, head.unit or asked.unit, start, head.within, version)
+            answer, payload, size = await self._answered(asked, call)
         except Refused as error:
-            self.metrics.count("none", "", error.status, (time.monotonic_ns() - start) / 1e9)
-            await _refuse(send, error)
+            if not error.counted:
+                self.metrics.count("none", "", error.status, (time.monotonic_ns() - start) / 1e9)
+            await refuse(send, error)
             if span is not None and self.traces is not None:
                 self.traces.end(span, error.status, "none")
             return
         headers = [
             JSON if size is None else OCTETS,
             (b"content-length", b"%d" % len(payload)),
-            (b"x-request-id", request.encode()),
-            (b"x-weigh-arm", answer.arm.encode()),
-            (b"x-weigh-version", answer.by.version.encode()),
+            *call.headers(),
         ]
         if size is not None:
             headers.append((b"inference-header-content-length", b"%d" % size))
@@ -139,71 +146,89 @@ class App:
         if span is not None and self.traces is not None:
             self.traces.end(span, 200, answer.arm)
 
-    async def _answered(
-        self, asked: Asked, head: _Head, request: str, start: int, version: str
-    ) -> tuple[Answer, bytes, int | None]:
-        """The answer and its body, logged and counted before anybody gets it."""
+    def call(self, request: str, unit: str, start: int, within: int, version: str = "") -> Call:
+        """A request and the arm that it is assigned to.
+
+        Args:
+            request: its id; one is drawn where it is empty.
+            unit: whom it is for; itself where it is empty.
+            within: nanoseconds to its deadline; 0: as long as the server allows.
+            version: the arm that it asks for by itself; empty: the one that it is assigned to.
+
+        Raises:
+            Refused: there is no such version.
+        """
         router = self.router
-        unit = head.unit or asked.unit or request
-        arm = router.assigned(unit) if not version else self._of_version(version)
-        until = start + (min(self._limit, head.within) if head.within else self._limit)
-        payload, size = b"", None
+        request = request or secrets.token_hex(8)
+        arm = self._of_version(version) if version else router.assigned(unit or request)
+        until = start + (min(self._limit, within) if within else self._limit)
+        return Call(request, unit or request, arm, arm.version, router.challenge, start, until, bool(version))
+
+    async def _answered(self, asked: Asked, call: Call) -> tuple[Answer, bytes, int | None]:
+        """The answer and its body, logged and counted before anybody gets it."""
+        router, inputs = self.router, asked.inputs
         try:
-            answer = await router.answer(arm, asked.inputs, until)
+            answer = await router.answer(call.arm, inputs, call.until)
         except Full:
-            self._log(asked, None, arm.name, arm.version, 429, "full", unit, request, start, version)
-            raise Refused(
-                429, f"{self.settings.queue} requests wait already; try again later", ((b"retry-after", b"1"),)
-            ) from None
-        if answer.outputs is not None:
+            raise self.full(call) from None
+        outputs, payload, size = answer.outputs, b"", None
+        if outputs is not None:
             try:
                 payload, size = tensors.write(
-                    asked, answer.outputs, router.door.outputs, self.settings.name, answer.by.version, {}
+                    asked, outputs, router.door.outputs, self.settings.name, answer.by.version, {}
                 )
             except ValueError as error:
-                answer = Answer(answer.arm, answer.by, None, 500, str(error))
-        self._log(asked, answer, arm.name, arm.version, answer.status, answer.error, unit, request, start, version)
-        if answer.outputs is None:
-            raise Refused(answer.status, answer.error, ((b"retry-after", b"1"),) if answer.status == 503 else ())
-        if router.challenge is not None and not answer.error and not version:
-            entry = {
-                "id": request, "arm": answer.arm, "rollout": router.salt, "stage": router.challenge.stage
-            }  # fmt: skip
-            router.shadow(asked.inputs, answer.outputs, entry, until)
+                answer.status, answer.error, outputs = 500, str(error), None
+        seen: dict[str, Any] = {} if outputs is None else {"out": {name: _shown(one) for name, one in outputs.items()}}
+        if self.settings.log_inputs:
+            seen["in"] = {name: values.ravel().tolist() for name, values in inputs.items()}
+        self.note(call, answer.status, answer.error, answer.by.name, seen)
+        if outputs is None:
+            retry = ((b"retry-after", b"1"),) if answer.status == 503 else ()
+            raise Refused(answer.status, answer.error, retry, counted=True)
+        if call.challenge is not None and not answer.error and not call.explicit:
+            router.shadow(call, inputs, outputs)
         return answer, payload, size
 
-    def _of_version(self, version: str) -> Any:
+    def full(self, call: Call, seconds: float = 1.0) -> Refused:
+        """What is said where too many requests wait, logged and counted."""
+        self.note(call, 429, "too many wait", call.arm.name, {})
+        again = b"%d" % max(1, round(seconds))
+        why = f"{self.settings.queue} requests wait already; try again later"
+        return Refused(429, why, ((b"retry-after", again),), counted=True)
+
+    def _of_version(self, version: str) -> Arm:
         for arm in self.router.arms():
             if arm.version == version and arm.up:
                 return arm
         raise Refused(404, f"no arm serves version {version[:40]!r}; GET /v2/models/{self.settings.name} lists them")
 
-    def _log(
-        self, asked: Asked, answer: Answer | None, arm: str, version: str, status: int, error: str, unit: str,
-        request: str, start: int, explicit: str,
-    ) -> None:  # fmt: skip
-        router, now = self.router, time.monotonic_ns()
+    def note(self, call: Call, status: int, error: str, by: str, seen: Mapping[str, Any]) -> None:
+        """Log and count a request.
+
+        Args:
+            status: of HTTP.
+            error: why the arm that it was assigned to has no answer; empty where it has one.
+            by: the arm that answered.
+            seen: what else is kept of it.
+        """
+        now, challenge = time.monotonic_ns(), call.challenge
         entry: dict[str, Any] = {
-            "id": request, "t": time.time_ns(), "m": now, "unit": blake2b(unit.encode(), digest_size=8).hexdigest(),
-            "arm": arm, "version": version, "status": status, "ms": (now - start) / 1e6,
+            "id": call.id, "t": time.time_ns(), "m": now,
+            "unit": blake2b(call.unit.encode(), digest_size=8).hexdigest(), "arm": call.arm.name,
+            "version": call.version, "status": status, "ms": (now - call.start) / 1e6,
         }  # fmt: skip
-        if router.challenge is not None:
-            entry |= {"rollout": router.salt, "stage": router.challenge.stage}
+        if challenge is not None:
+            entry["rollout"], entry["stage"] = challenge.id, challenge.stage
         if error:
             entry["error"] = error[:200]
-        if explicit:
+        if call.explicit:
             entry["explicit"] = True
-        if answer is not None and answer.outputs is not None:
-            if answer.by.name != arm:
-                entry["by"] = answer.by.name
-            entry["out"] = {
-                name: values.ravel()[:64].tolist() if values.dtype.kind in "OSU" else _contiguous(values)
-                for name, values in answer.outputs.items()
-            }
-        if self.settings.log_inputs:
-            entry["in"] = {name: values.ravel().tolist() for name, values in asked.inputs.items()}
-        router.log.write(entry)
-        self.metrics.count(arm, version, status, (now - start) / 1e9)
+        if by != call.arm.name:
+            entry["by"] = by
+        entry |= seen
+        self.router.log.write(entry)
+        self.metrics.count(call.arm.name, call.version, status, (now - call.start) / 1e9)
 
     async def body(self, head: _Head, receive: Receive) -> bytes:
         """The whole body, up to the limit.
@@ -286,12 +311,15 @@ def _too_large(most: int) -> bytes:
     raise Refused(413, f"the body has more than {most} bytes")
 
 
-def _contiguous(values: Any) -> Any:
-    flat = values.ravel()[:64]
+def _shown(values: NDArray[Any]) -> Any:
+    """What the log keeps of an output: its first numbers."""
+    flat = values.ravel()[:LOGGED]
+    if flat.dtype.kind in "OSU":
+        return [str(one) for one in flat]
     return flat.astype("f4") if flat.dtype.str == "<f2" else flat
 
 
-async def _refuse(send: Send, error: Refused) -> None:
+async def refuse(send: Send, error: Refused) -> None:
     body = orjson.dumps({"error": error.why})
     headers = [JSON, (b"content-length", b"%d" % len(body)), *error.headers]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from weigh.server.tensors import Arrays
 
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
+TRIES = 3
+"""Deaths before it ever answered after which a process is given up."""
+REFUSED = 2
+"""Exit status of a process that cannot serve the model."""
 SHADOW_BACKLOG = 4_000_000
 """Bytes that wait for a shadow before copies are left out."""
 
@@ -261,8 +265,8 @@ class ProcessArm(Arm):
             if self._closing:
                 return
             self.deaths += 1
-            if code == 2:
-                self.refusal = (process.stderr.read() if process.stderr else b"").decode(errors="replace").strip()
+            if code == REFUSED or (self.door is None and self.deaths == TRIES):
+                self.refusal = _last_words(process)
                 return
             wait = FIRST_WAIT if was_up else min(2 * wait, LONGEST_WAIT)
             await asyncio.sleep(wait)
@@ -301,3 +305,9 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
+
+
+def _last_words(process: subprocess.Popen[bytes]) -> str:
+    """What a process that ended said last."""
+    lines = (process.stderr.read() if process.stderr else b"").decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"its process ended ({process.returncode})"

@@ -85,7 +85,7 @@ class Conductor:
         now = self._lost()
         self._missing += max(now - self._lost_before, 0)
         self._lost_before = now
-        if self._missing and (verdict.verdict == "ship" or verdict.move == "advance"):
+        if self._missing and verdict.verdict != "roll back":
             reason = f"{self._missing} answers could not be logged (is the disk full?): nothing passes on what is left"
             here = {"verdict": "hold", "move": "stay", "stage": self.judge.stage, "reason": reason}
             return verdict.model_copy(update=here)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 from pydantic import Field
 
-from weigh.choice import Frozen, UsageError
+from weigh.choice import Frozen, UsageError, unknown
 from weigh.data.cache import replacing
 from weigh.rollout.plan import RolloutPlan
 from weigh.server.routing import Challenge, Routing, Served
@@ -35,6 +35,11 @@ class Rollout(Frozen):
     reason: str = ""
 
 
+def known(settings: ServerSettings) -> list[str]:
+    """Ids of all rollouts, in the order in which they were begun: they are counted, as clocks may go back."""
+    return sorted(path.parent.name for path in (settings.state / "rollouts").glob("*/rollout.json"))
+
+
 def folder_of(settings: ServerSettings, rollout: str) -> Path:
     """Where one rollout keeps its files."""
     return settings.state / "rollouts" / rollout
@@ -43,7 +48,7 @@ def folder_of(settings: ServerSettings, rollout: str) -> Path:
 def planned(settings: ServerSettings, now: Routing, challenger: Served, plan: RolloutPlan) -> tuple[Rollout, Routing]:
     """A new rollout, and the routing with which it begins; nothing is written."""
     made = Rollout(
-        id=time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2), name=settings.name, champion=now.champion,
+        id=f"{len(known(settings)) + 1:04d}-{secrets.token_hex(2)}", name=settings.name, champion=now.champion,
         challenger=challenger, plan=plan, begun=time.time(),
     )  # fmt: skip
     return made, now.model_copy(update={"challenge": challenge_of(made, 0)})
@@ -71,18 +76,15 @@ def read(settings: ServerSettings, rollout: str) -> Rollout:
     Raises:
         UsageError: there is none.
     """
-    known = [path.name for path in sorted((settings.state / "rollouts").glob("*")) if path.is_dir()]
-    if rollout not in known:
-        from weigh.choice import unknown
-
-        raise UsageError(unknown("rollout", rollout, known, f"of {settings.name}"))
+    if rollout not in known(settings):
+        raise UsageError(unknown("rollout", rollout, known(settings), f"of {settings.name}"))
     return Rollout.model_validate_json((folder_of(settings, rollout) / "rollout.json").read_bytes())
 
 
 def latest(settings: ServerSettings) -> Rollout | None:
     """The rollout that was begun last."""
-    known = sorted(path.parent.name for path in (settings.state / "rollouts").glob("*/rollout.json"))
-    return read(settings, known[-1]) if known else None
+    ids = known(settings)
+    return read(settings, ids[-1]) if ids else None
 
 
 def over(settings: ServerSettings, rollout: Rollout, end: End, reason: str) -> Rollout:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.server import routing as files
-from weigh.server.arms import Arm, Door, Down, Failed, InlineArm, Late, ProcessArm
+from weigh.server.arms import Arm, Door, Down, Failed, Full, InlineArm, Late, ProcessArm
 from weigh.server.assign import Share, arm_of, place, shares
 from weigh.server.log import PredictionLog
 from weigh.server.routing import Challenge, Routing, Served
@@ -19,6 +18,7 @@ from weigh.server.routing import Challenge, Routing, Served
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from weigh.server.call import Call
     from weigh.server.model import Model
     from weigh.server.settings import ServerSettings
     from weigh.server.tensors import Arrays
@@ -28,6 +28,7 @@ INLINE_BELOW = 0.002
 LOOK = 0.2
 """Seconds between two looks at the routing file."""
 SHADOW_NICE = 10
+STATUS: dict[type[Exception], int] = {Down: 503, Failed: 500, Late: 504}
 WHOLE = (Share("champion", 0.0, 1.0),)
 
 
@@ -113,29 +114,32 @@ class Router:
     async def answer(self, arm: Arm, feed: Arrays, until: int) -> Answer:
         """The arm's answer, or the champion's in place of a canary or baseline that has none.
 
-        Raises:
-            Full: too many requests wait for the arm.
-        """
-        try:
-            return Answer(arm.name, arm, await arm.answer(feed, until))
-        except (Down, Failed, Late) as error:
-            why = str(error) or {"Down": "the process is gone", "Late": "too late"}[type(error).__name__]
-            if arm is self.champion:
-                status = {Down: 503, Failed: 500, Late: 504}[type(error)]
-                return Answer(arm.name, arm, None, status, why)
-        try:
-            return Answer(arm.name, self.champion, await self.champion.answer(feed, until), 200, why)
-        except (Down, Failed, Late):
-            return Answer(arm.name, self.champion, None, 504 if time.monotonic_ns() > until else 503, why)
+        Those two get half of the time that is left, so that the champion can still answer in time.
 
-    def shadow(self, feed: Arrays, outputs: Arrays, entry: Mapping[str, Any], until: int) -> None:
+        Raises:
+            Full: too many requests wait for the champion.
+        """
+        if arm is self.champion:
+            try:
+                return Answer(arm.name, arm, await arm.answer(feed, until))
+            except (Down, Failed, Late) as error:
+                return Answer(arm.name, arm, None, STATUS[type(error)], _why(error))
+        now = time.monotonic_ns()
+        try:
+            return Answer(arm.name, arm, await arm.answer(feed, now + (until - now) // 2))
+        except (Down, Failed, Full, Late) as error:
+            instead = await self.answer(self.champion, feed, until)
+            return Answer(arm.name, self.champion, instead.outputs, instead.status, _why(error))
+
+    def shadow(self, call: Call, feed: Arrays, outputs: Arrays) -> None:
         """Give a copy of what was answered to whoever is compared with it."""
-        if self.challenge is None:
+        challenge = call.challenge
+        if challenge is None or self.challenge is None or self.challenge.id != challenge.id:
             return
-        if self.challenge.mode == "shadow" and self.canary is not None:
-            self.canary.copy(feed, outputs, entry, until)
-        elif entry["arm"] == "canary" and self.baseline is not None:
-            self.baseline.copy(feed, outputs, entry, until)
+        beside = self.canary if challenge.mode == "shadow" else self.baseline if call.arm is self.canary else None
+        if beside is not None:
+            entry = {"id": call.id, "arm": call.arm.name, "rollout": challenge.id, "stage": challenge.stage}
+            beside.copy(feed, outputs, entry, call.until)
 
     async def follow(self) -> None:
         """Do as the routing file says, for ever."""
@@ -226,13 +230,10 @@ class Router:
         """Raises `Failed` where clients of the present champion could not call another model."""
         old, new = self.door, arm.door
         assert new is not None
-        if old.kind != new.kind or [(one.name, one.datatype) for one in old.inputs] != [
-            (one.name, one.datatype) for one in new.inputs
-        ]:
+        if _door(old) != _door(new):
             self._let_go(arm)
             raise Failed(
-                f"the new model takes {[one.metadata() for one in new.inputs]}, the present one "
-                f"{[one.metadata() for one in old.inputs]}: clients could not call it"
+                f"the new model takes and gives {_door(new)}, the present one {_door(old)}: clients could not call it"
             )
 
     async def _readied(self, arm: ProcessArm) -> None:
@@ -254,6 +255,17 @@ class Router:
         await asyncio.gather(*self._closing, return_exceptions=True)
         self.log.close()
         self.feedback.close()
+
+
+def _door(door: Door) -> str:
+    """What clients rely on, in words."""
+    sides = (", ".join(f"{one.name} {one.datatype}" for one in side) for side in (door.inputs, door.outputs))
+    return " -> ".join(sides) if door.kind == "tensors" else "text"
+
+
+def _why(error: Exception) -> str:
+    """What the log says of an arm that has no answer."""
+    return str(error) or {Down: "the process is gone", Late: "too late", Full: "too many wait"}[type(error)]
 
 
 def started(settings: ServerSettings) -> Routing:

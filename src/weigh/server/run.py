@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import secrets
@@ -22,6 +23,7 @@ from weigh.data.cache import replacing
 from weigh.server.settings import ServerSettings
 
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
+PATIENCE = 3.0
 BACKLOG = 4096
 REFUSED = 2
 """Exit status of a router that cannot serve the model, so that starting it again would not help."""
@@ -39,23 +41,34 @@ def token_of(state: Path) -> str:
 
 
 def listening(settings: ServerSettings) -> socket.socket:
-    """The socket that clients come to.
+    """The socket that clients come to; a router whose keeper was killed has a moment to let go of it.
 
     Raises:
         UsageError: the address is taken, or none of this machine.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return _bound(settings.host, settings.port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < end:
+                time.sleep(0.1)
+                continue
+            raise UsageError(
+                f"nothing can listen on {settings.host}:{settings.port} ({error.strerror}): type another --port, or 0 "
+                "for a free one"
+            ) from None
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        found.bind((settings.host, settings.port))
-    except OSError as error:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+        found.listen(BACKLOG)
+    except OSError:
         found.close()
-        raise UsageError(
-            f"nothing can listen on {settings.host}:{settings.port} ({error.strerror}): type another --port, or 0 for "
-            "a free one"
-        ) from None
-    found.listen(BACKLOG)
+        raise
     return found
 
 

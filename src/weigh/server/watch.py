@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from weigh.choice import UsageError
 from weigh.server import rollouts
 from weigh.server import routing as files
 from weigh.server.client import Admin, Unreachable
 from weigh.server.conductor import Conductor
 
 if TYPE_CHECKING:
+    from weigh.server.routing import Challenge
     from weigh.server.settings import ServerSettings
 
 STEP = 0.5
@@ -25,6 +27,7 @@ def conduct(settings: ServerSettings, url: str, tell: Callable[[str], None], sto
     admin = Admin(url, token_of(settings.state))
     lost = Lost(admin)
     conductor: Conductor | None = None
+    said = ""
     while not stopping():
         time.sleep(STEP)
         now = files.read(settings.routing)
@@ -32,15 +35,39 @@ def conduct(settings: ServerSettings, url: str, tell: Callable[[str], None], sto
         if challenge is None:
             conductor = None
             continue
-        if conductor is None or conductor.rollout.id != challenge.id:
-            conductor = Conductor(settings, rollouts.read(settings, challenge.id), lost)
-            conductor.judge.begin(challenge.stage)
-        verdict = conductor.step()
-        if verdict.verdict != "hold":
-            tell(f"rollout {challenge.id}: {verdict.verdict}: {verdict.reason}")
-            conductor = None
-        elif verdict.move == "advance":
-            tell(f"rollout {challenge.id}: on to {verdict.share:.3g} of the traffic: {verdict.reason}")
+        try:
+            conductor = _conducted(settings, challenge, conductor, lost, tell)
+        except OSError as error:
+            told = _troubled(admin, conductor, error)
+            if told != said:
+                tell(f"rollout {challenge.id}: {told}")
+            said = told
+
+
+def _conducted(
+    settings: ServerSettings, challenge: Challenge, conductor: Conductor | None, lost: Lost, tell: Callable[[str], None]
+) -> Conductor | None:
+    """One step of a rollout; its conductor, for the next one."""
+    if conductor is None or conductor.rollout.id != challenge.id:
+        conductor = Conductor(settings, rollouts.read(settings, challenge.id), lost)
+        conductor.judge.begin(challenge.stage)
+    verdict = conductor.step()
+    if verdict.verdict != "hold":
+        tell(f"rollout {challenge.id}: {verdict.verdict}: {verdict.reason}")
+        return None
+    if verdict.move == "advance":
+        tell(f"rollout {challenge.id}: on to {verdict.share:.3g} of the traffic: {verdict.reason}")
+    return conductor
+
+
+def _troubled(admin: Admin, conductor: Conductor | None, error: OSError) -> str:
+    """What to say of a disk that refuses; a release that does harm is taken from users all the same."""
+    if conductor is not None and conductor.judge.verdict().verdict == "roll back":
+        try:
+            admin.send("DELETE", "/admin/rollout")
+        except UsageError as refusal:
+            return f"{conductor.judge.verdict().reason}; it cannot be written down: {refusal}"
+    return f"nothing can be written ({error.strerror or error}): it holds until there is room"
 
 
 class Lost:

@@ -18,7 +18,7 @@ import orjson
 from weigh.server.agree import agrees
 from weigh.server.arms import Door
 from weigh.server.log import PredictionLog
-from weigh.server.model import Model, open_model
+from weigh.server.model import Model, open_model, seconds_of
 from weigh.server.wire import Wire, packed, unpacked
 
 
@@ -86,6 +86,7 @@ async def serve(fd: int, settings: dict[str, Any]) -> None:
     loop, gone = asyncio.get_running_loop(), asyncio.Event()
     shadow = PredictionLog(Path(settings["log"]), "shadow")
     model = open_model(settings["path"], settings["architecture"], settings["threads"])
+    seconds_of(model, 3)  # so that the first request finds it warm
     worker = Worker(model, loop, shadow)
     wire = Wire(worker.hear, gone.set)
     worker.wire = wire
