@@ -14,6 +14,7 @@ from weigh.plain import plain
 KNOWN = ("error", "latency", "disagreement")
 """Metrics that the server itself knows of each request; all others are joined later, by request id."""
 _QUANTILE = re.compile(r"^\s*p(?P<percent>\d{1,2}(?:\.\d+)?)\s*\(\s*(?P<metric>[a-z][a-z0-9_]*)\s*\)")
+_RATIO = re.compile(r"baseline\s*$")
 _BETTER = re.compile(r"^\s*(?P<metric>[a-z][a-z0-9_]*)\s*(?P<op>[<>])\s*baseline\s*$")
 
 
@@ -95,6 +96,12 @@ class Guardrail(Frozen):
             meaning=metric.name, low=metric.low, high=metric.high, q=q or 0.5,
         )  # fmt: skip
         bare = _QUANTILE.sub(metric.name, self.text)
+        if measure.kind == "mean" and _RATIO.search(bare):
+            allow = "+ 0.005" if "<" in bare else "- 0.005"
+            raise UsageError(
+                f"the guardrail '{self.text}' compares means by ratio, which no bets bound; type "
+                f"'{metric.name} {'<=' if '<' in bare else '>='} baseline {allow}'"
+            )
         try:
             made = Constraint.parse(bare, (measure,))
         except UsageError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import Bench, Block, Blocks, UsageError, Values
-from weigh.rollout.plan import Metric, RolloutPlan
+from weigh.rollout.plan import Goal, Guardrail, Metric, RolloutPlan
 from weigh.serve.rollout._history import History, load
 from weigh.serve.rollout._traffic import Planted, Traffic
 
@@ -20,24 +20,34 @@ class Replays(Bench):
         self.task, self.plan = task, plan_of(task)
         self.history: History = load(task)
         unknown = [one.text for one in self.plan.guardrails if one.metric not in self.history.values]
+        if task.goal and self.plan.goal and self.plan.goal.metric != task.metric:
+            raise UsageError(
+                f"the goal '{task.goal}' is about no metric of the task: type goal='{task.metric} > baseline'"
+            )
         if unknown:
             raise UsageError(f"nothing of the history shows '{unknown[0]}': name the column of its metric in the task")
         self.bad = self._bad()
-        good = Planted("metric", task.improvement) if task.goal else Planted("same", 0.0)
+        good = Planted("same", 0.0, bad=False)
+        if self.plan.goal:
+            good = Planted("metric", self._better(self.plan.goal) * task.improvement, bad=False)
         self.releases = (*self.bad, *(good for _ in self.bad))
 
     def _bad(self) -> tuple[Planted, ...]:
         """The regressions that a guardrail names."""
-        bounded = {one.metric for one in self.plan.guardrails}
-        sizes = self.task.regressions
-        made = [Planted("error", size) for size in sizes if "error" in bounded]
-        made += [Planted("metric", -size) for size in sizes if self.task.metric in bounded]
-        made += [Planted("tail", self.task.tail)] if "latency" in bounded else []
+        sizes, bounded = self.task.regressions, {one.metric: one for one in self.plan.guardrails}
+        made = [Planted("error", size, bad=True) for size in sizes if "error" in bounded]
+        if metric := bounded.get(self.task.metric):
+            made += [Planted("metric", -self._better(metric) * size, bad=True) for size in sizes]
+        made += [Planted("tail", self.task.tail, bad=True)] if "latency" in bounded else []
         if not made:
             raise UsageError(
                 "no regression is planted where a guardrail would see it: type regressions=..., or guardrails"
             )
         return tuple(made)
+
+    def _better(self, ruling: Guardrail | Goal) -> float:
+        """1 where more of the metric is better, -1 where less is."""
+        return 1.0 if ruling.read(self.plan.metric(ruling.metric)).op == ">=" else -1.0
 
     @property
     def blocks(self) -> Blocks:

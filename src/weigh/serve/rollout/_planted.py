@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from weigh.serve.rollout._traffic import Seen, Traffic
 
-REQUESTS = 12_000
+REQUESTS = 9_000
 
 
 def toy(folder: Path, seed: int = 0) -> RolloutTask:
-    """A day of 12,000 requests, whose errors and conversions drift; regressions of 10 points."""
+    """A day of 9,000 requests, whose errors and conversions drift; regressions of 10 points."""
     import numpy as np
     import polars as pl
 

@@ -28,14 +28,12 @@ class Planted(NamedTuple):
         kind: where: nowhere, in errors, in the metric, or in the tail of the latency.
         size: by how much: how many more requests fail; how much the metric rises or, below 0, falls; both as shares of
             the range; how many times slower the slow windows are.
+        bad: whether it should be rolled back.
     """
 
     kind: Literal["same", "error", "metric", "tail"]
     size: float
-
-    @property
-    def bad(self) -> bool:
-        return self.kind in ("error", "tail") or (self.kind == "metric" and self.size < 0)
+    bad: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,7 @@ class Traffic:
         """Make the new version's requests what the release makes of them."""
         import numpy as np
 
-        kind, size, task = *self._planted, self._task
+        kind, size, task = self._planted.kind, self._planted.size, self._task
         if kind == "error" and "error" in values:
             values["error"] = np.where(new & (luck < size), 1.0, values["error"])
         if kind == "tail" and "latency" in values:
