@@ -20,6 +20,7 @@ VERBS = (
     "apply",
     "serve",
     "rollout",
+    "deploy",
     "verify",
     "parity",
     "doctor",
