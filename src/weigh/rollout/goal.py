@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+_APART = 0.75
+"""How near the last look may be, of the planned distance: days have more or less traffic, and each should count."""
+
+
 class GoalTest:
     """Whether the canary betters its goal; each stage is a stratum of its own.
 
@@ -95,7 +99,7 @@ class GoalTest:
         if (
             self.n < self.plan.least
             or time <= last
-            or not (past or time >= 1.0 or time - last >= 1.0 / self.plan.looks)
+            or not (past or time >= 1.0 or time - last >= _APART / self.plan.looks)
         ):
             return
         now = look([*self.times, time], self.plan.alpha / 2.0, self.plan.reserve)

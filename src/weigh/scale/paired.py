@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, final
 
@@ -44,12 +45,7 @@ class Pairs:
         """
         ahead = (len(self.waiting) if self._canary else -len(self.waiting)) + np.cumsum(np.where(canary, 1, -1))
         if ahead.size and int(np.abs(ahead).max()) > MOST_WAITING:
-            if ahead.size > 1:
-                half = ahead.size // 2
-                return np.concatenate(
-                    [self.take(canary[:half], values[:half]), self.take(canary[half:], values[half:])]
-                )
-            self.waiting = self.waiting[1:]
+            return self._one_by_one(canary, values)
         mine, theirs = values[canary], values[~canary]
         if self._canary:
             mine = np.concatenate([self.waiting, mine])
@@ -61,9 +57,18 @@ class Pairs:
         gaps: Array = mine[:count] - theirs[:count]
         return gaps
 
-    def clear(self) -> None:
-        """Forget who waits: what comes next is not comparable with it."""
-        self.waiting = []
+    def _one_by_one(self, canary: NDArray[np.bool_], values: Array) -> Array:
+        """The same where one arm runs so far ahead that its oldest values go."""
+        waiting, gaps = deque(self.waiting, maxlen=MOST_WAITING), []
+        for mine, value in zip(canary.tolist(), values.tolist(), strict=True):
+            if waiting and mine != self._canary:
+                other = waiting.popleft()
+                gaps.append(value - other if mine else other - value)
+            else:
+                self._canary = mine
+                waiting.append(value)
+        self.waiting = list(waiting)
+        return np.array(gaps, dtype=np.float64)
 
     def state(self) -> list[Any]:
         """All that it knows, as JSON has it."""
