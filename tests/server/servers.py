@@ -58,7 +58,8 @@ def write_net(path: Path, seed: int = 0, shift: float = 0.0, work: int = 0, brea
         nodes += [
             helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
             helper.make_node("Cast", ["most"], ["place"], to=TensorProto.INT64),
-            helper.make_node("Gather", ["table", "place"], ["found"]), helper.make_node("Add", [scores, "found"], ["r"]),
+            helper.make_node("Gather", ["table", "place"], ["found"]),
+            helper.make_node("Add", [scores, "found"], ["r"]),
         ]  # fmt: skip
         scores = "r"
     nodes += [helper.make_node("Identity", [scores], ["y"])]

@@ -244,7 +244,7 @@ def test_swaps_lose_no_request(serve: Callable[..., Running], nets: dict[str, Pa
     write_wide(wide)
     for path, why in ((wide, "clients could not call it"), (tmp_path / "no.onnx", "no such file")):
         status, told = server.admin("PUT", "/admin/champion", {"path": str(path)})
-        assert status == 422 and why in told["error"]
+        assert status == 409 and why in told["error"]
     assert server.infer()[0] == 200
 
 

@@ -241,7 +241,7 @@ def test_a_challenger_that_cannot_be_loaded_changes_nothing(serve: Callable[...,
     bad.write_bytes(b"nothing")
     for path in (bad, tmp_path / "none.onnx"):
         status, told = server.begin(path, **LASTING)
-        assert status == 422 and str(path) in told["error"]
+        assert status == 409 and str(path) in told["error"]
     assert server.admin("GET", "/admin/rollout")[0] == 404
     assert server.infer()[0] == 200
     status, told = server.begin(tmp_path, guardrails=["error <= baseline + 0"])

@@ -72,7 +72,7 @@ def admin(app: App) -> list[Route]:
             try:
                 await router.become(wanted)
             except Failed as error:
-                raise HTTPException(422, str(error)) from None
+                raise HTTPException(409, str(error)) from None
             change(wanted)
         return reply({"version": router.champion.version})
 
@@ -92,7 +92,7 @@ def admin(app: App) -> list[Route]:
             try:
                 await router.become(wanted)
             except Failed as error:
-                raise HTTPException(422, str(error)) from None
+                raise HTTPException(409, str(error)) from None
             rollouts.keep(app.settings, rollout)
             change(wanted)
         return reply({"id": rollout.id})
@@ -118,10 +118,14 @@ def admin(app: App) -> list[Route]:
             rollouts.over(app.settings, rollouts.read(app.settings, now.challenge.id), "aborted", "by hand")
         return reply({"aborted": now.challenge.id})
 
+    deeds = {"GET": standing, "POST": start, "DELETE": abort}
+
+    async def rollout(request: Request) -> Response:
+        return await deeds[request.method](request)
+
     return [
         Route("/admin/status", status), Route("/admin/champion", swap, methods=["PUT"]),
-        Route("/admin/rollout", start, methods=["POST"]), Route("/admin/rollout", standing, methods=["GET"]),
-        Route("/admin/rollout", abort, methods=["DELETE"]),
+        Route("/admin/rollout", rollout, methods=list(deeds)),
     ]  # fmt: skip
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import secrets
+import os
+import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from hashlib import blake2b
@@ -67,6 +68,7 @@ class App:
         self._infer = f"/v2/models/{settings.name}/infer"
         self._unit_header = settings.unit_header.lower().encode()
         self._limit = int(settings.deadline * 1e9)
+        self._draw = random.Random(os.urandom(32)).getrandbits
         self._follow: asyncio.Task[None] | None = None
         from weigh.server.pages import pages
 
@@ -159,7 +161,7 @@ class App:
             Refused: there is no such version.
         """
         router = self.router
-        request = request or secrets.token_hex(8)
+        request = request or f"{self._draw(64):016x}"
         arm = self._of_version(version) if version else router.assigned(unit or request)
         until = start + (min(self._limit, within) if within else self._limit)
         return Call(request, unit or request, arm, arm.version, router.challenge, start, until, bool(version))
@@ -173,12 +175,11 @@ class App:
             raise self.full(call) from None
         outputs, payload, size = answer.outputs, b"", None
         if outputs is not None:
-            try:
-                payload, size = tensors.write(
-                    asked, outputs, router.door.outputs, self.settings.name, answer.by.version, {}
-                )
-            except ValueError as error:
-                answer.status, answer.error, outputs = 500, str(error), None
+            payload, size, broken = tensors.write(
+                asked, outputs, router.door.outputs, self.settings.name, answer.by.version
+            )
+            if broken:
+                answer.error = answer.error or f"output '{broken}' holds NaN or infinity"
         seen: dict[str, Any] = {} if outputs is None else {"out": {name: _shown(one) for name, one in outputs.items()}}
         if self.settings.log_inputs:
             seen["in"] = {name: values.ravel().tolist() for name, values in inputs.items()}
@@ -281,22 +282,22 @@ class _Head:
             if name == b"content-length":
                 self.length = int(value)
             elif name == unit_header:
-                self.unit = value.decode("latin-1")
+                self.unit = _printable(name, value)
             elif name == b"inference-header-content-length":
                 self.header = _whole(name, value)
             elif name == b"x-request-id":
                 self.request = _printable(name, value)
             elif name == b"x-deadline-ms":
-                self.within = _whole(name, value) * 1_000_000
+                self.within = _whole(name, value, 1) * 1_000_000
             elif name == b"authorization":
                 self.bearer = value[7:] if value[:7].lower() == b"bearer " else b""
             elif name == b"traceparent":
                 self.trace = value
 
 
-def _whole(name: bytes, value: bytes) -> int:
-    if not value.isdigit() or len(value) > 12:
-        raise Refused(400, f"the header {name.decode()} is no whole number")
+def _whole(name: bytes, value: bytes, least: int = 0) -> int:
+    if not value.isdigit() or len(value) > 9 or int(value) < least:
+        raise Refused(400, f"the header {name.decode()} is no whole number from {least} to 999,999,999")
     return int(value)
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from weigh.server.app import App
     from weigh.server.tensors import Tensor
 
+LONGEST = 999_999_999
 WORD = {"type": "string"}
 TEXT = {"type": "string", "maxLength": 256, "pattern": "^[ -~]*$"}
 ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
@@ -19,7 +20,7 @@ FLOATS = {"FP16": 65504.0, "FP32": 3.4028234e38, "FP64": 1.7976931e308}
 WHY = {
     400: "what was sent cannot be read, or is not what the model takes", 401: "the token is missing or another",
     404: "there is no such model, version or rollout", 408: "the body did not come in time",
-    409: "something else is under way", 413: "the body is too large", 422: "the model cannot be served",
+    409: "something else is under way, or the model cannot be served", 413: "the body is too large",
     429: "too many requests wait; Retry-After says when to come again", 500: "the model failed",
     503: "the model is not there now", 504: "the deadline passed", 507: "the disk is full",
 }  # fmt: skip
@@ -74,7 +75,7 @@ def _open(app: App) -> dict[str, Any]:
     headers = [
         _header(app.settings.unit_header, TEXT, "whom the request is for: the same unit always meets the same arm"),
         _header("x-request-id", TEXT, "names the request, for feedback; drawn where nothing names it"),
-        _header("x-deadline-ms", {**WHOLE, "minimum": 1, "maximum": 999999999}, "milliseconds to the deadline"),
+        _header("x-deadline-ms", {**WHOLE, "minimum": 1, "maximum": LONGEST}, "milliseconds to the deadline"),
     ]  # fmt: skip
     return {
         "/v2": {"get": _operation("server", "what serves", _ref("Server"))},
@@ -90,7 +91,8 @@ def _open(app: App) -> dict[str, Any]:
         "/feedback": {
             "post": _operation(
                 "feedback", "what came of earlier answers", {"type": "object", "properties": {"kept": WHOLE}},
-                400, 408, 413, 507, **_body({"anyOf": [_ref("Feedback"), _list(_ref("Feedback"))]}), **locked,
+                400, 408, 413, 507, *errors[7:], **locked,
+                **_body({"anyOf": [_ref("Feedback"), _list(_ref("Feedback"))]}),
             )
         },
         "/metrics": {"get": _operation("metrics", "for Prometheus", None)},
@@ -103,9 +105,17 @@ def _admin() -> dict[str, Any]:
     status: dict[str, Any] = {"type": "object"}
     return {
         "/admin/status": {"get": _operation("status", "who serves", status, 401, **locked)},
+        "/admin/rollout": {
+            "get": _operation("rollout", "how the last rollout stands", status, 401, 404, **locked),
+            "post": _operation(
+                "start", "a rollout", _object({"id": WORD}), 400, 401, 408, 409, 413, **locked,
+                **_body(_object({"challenger": _ref("Served"), "plan": _ref("Plan")})),
+            ),
+            "delete": _operation("abort", "the end of a rollout", _object({"aborted": WORD}), 401, 409, **locked),
+        },
         "/admin/champion": {
             "put": _operation(
-                "swap", "another champion, without a gap", status, 400, 401, 408, 409, 413, 422, **locked,
+                "swap", "another champion, without a gap", status, 400, 401, 408, 409, 413, **locked,
                 **_body(_ref("Served")),
             )
         },
@@ -135,8 +145,12 @@ def _schemas(app: App) -> dict[str, Any]:
             ),
         },
         "Served": {
-            **_object({"path": {"type": "string"}}), "additionalProperties": False,
-            "properties": {"path": {"type": "string"}, "architecture": {"type": "string"}},
+            **_object({"path": WORD}), "additionalProperties": False,
+            "properties": {"path": WORD, "architecture": WORD},
+        },
+        "Plan": {
+            **_object({"guardrails": {"const": ["error <= baseline + 0.01"]}}), "additionalProperties": False,
+            "properties": {"guardrails": {"const": ["error <= baseline + 0.01"]}, "shadow": {"type": "boolean"}},
         },
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Connections that say nothing are closed: uvicorn's own protocol waits for a first request for ever."""
+"""uvicorn's HTTP/1.1, with two changes: connections that say nothing are closed, and an answer leaves in one write."""
 
 from __future__ import annotations
 
@@ -6,6 +6,38 @@ import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class Gathered:
+    """A transport that gathers what is written to it until the loop comes round, and writes it at once.
+
+    uvicorn writes the head of an answer and then its body: two calls of the system, and a client that wakes twice.
+    """
+
+    __slots__ = ("_held", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._held: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Write when the loop comes round."""
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+
+    def _flush(self) -> None:
+        if self._held:
+            self._transport.write(b"".join(self._held))
+            self._held.clear()
+
+    def close(self) -> None:
+        """Write what is held, and close."""
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class Protocol(HttpToolsProtocol):
@@ -19,8 +51,8 @@ class Protocol(HttpToolsProtocol):
         return type("Protocol", (cls,), {"idle": seconds})
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._silent = asyncio.get_running_loop().call_later(self.idle, self._hang_up)
+        super().connection_made(Gathered(transport, self.loop))  # type: ignore[arg-type]
+        self._silent = self.loop.call_later(self.idle, self._hang_up)
 
     def on_message_complete(self) -> None:
         self._silent.cancel()

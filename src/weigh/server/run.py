@@ -103,8 +103,8 @@ def route(settings: ServerSettings, bound: socket.socket) -> None:
     app = App(settings, placed(settings, now.champion), now, token_of(settings.state))
     config = uvicorn.Config(
         app, http=Protocol.with_idle(settings.idle), loop="uvloop", ws="none", lifespan="on", access_log=False,
-        log_level="warning", server_header=False, date_header=False, timeout_keep_alive=int(settings.idle) or 1,
-        timeout_graceful_shutdown=int(settings.drain) or 1, backlog=BACKLOG,
+        log_level="warning", server_header=False, date_header=False, proxy_headers=False,
+        timeout_keep_alive=int(settings.idle) or 1, timeout_graceful_shutdown=int(settings.drain) or 1, backlog=BACKLOG,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[bound])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -112,36 +112,43 @@ def read(body: bytes, header: int | None, inputs: Sequence[Tensor], outputs: Seq
     return Asked(feed, _text(told, "id"), _text(parameters, "unit"), _wanted(told, parameters, outputs))
 
 
-def write(
-    asked: Asked, answers: Arrays, outputs: Sequence[Tensor], model: str, version: str, parameters: Mapping[str, Any]
-) -> tuple[bytes, int | None]:
-    """The answer's body, and the bytes of JSON before binary data (None where all is JSON).
+class Written(NamedTuple):
+    """An answer's body.
 
-    Raises:
-        ValueError: an answer is no number, which JSON cannot say; ask for binary data.
+    Attributes:
+        header: bytes of JSON before binary data; None where all is JSON.
+        broken: the first output that holds NaN or infinity, which JSON has no word for but null; empty where none does.
     """
+
+    body: bytes
+    header: int | None
+    broken: str
+
+
+def write(asked: Asked, answers: Arrays, outputs: Sequence[Tensor], model: str, version: str) -> Written:
+    """The answer's body."""
     import numpy as np
 
-    told, tail = [], []
+    told, tail, broken = [], [], ""
     for one in outputs:
         if asked.wanted and one.name not in asked.wanted:
             continue
         values = np.ascontiguousarray(answers[one.name])
         entry: dict[str, Any] = {"name": one.name, "datatype": one.datatype, "shape": list(values.shape)}
+        finite = values.dtype.kind != "f" or bool(np.isfinite(values).all())
+        broken = broken or ("" if finite else one.name)
         if asked.wanted.get(one.name):
             raw = _as_bytes(values, one)
             entry["parameters"] = {"binary_data_size": len(raw)}
             tail.append(raw)
         else:
-            entry["data"] = _as_json(values, one)
+            entry["data"] = _as_json(values, one, finite)
         told.append(entry)
     reply: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": told}
     if asked.id:
         reply["id"] = asked.id
-    if parameters:
-        reply["parameters"] = parameters
     head = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
-    return (b"".join([head, *tail]), len(head)) if tail else (head, None)
+    return Written(b"".join([head, *tail]), len(head), broken) if tail else Written(head, None, broken)
 
 
 def _names(tensors: Sequence[Tensor]) -> str:
@@ -225,13 +232,16 @@ def _typed(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
         )
     if want.kind == "b":
         return values
-    with np.errstate(over="ignore"):
-        made = values.astype(want)
-    if want.kind == "f" and not np.isfinite(made).all():
+    if want.kind == "f" and values.dtype.kind == "f" and not _within(values, float(np.finfo(want).max)):
         raise BadRequest(f"input '{name}' holds a value that {tensor.datatype} cannot: send finite numbers")
+    made = values.astype(want)
     if want.kind != "f" and not np.array_equal(made, values):
         raise BadRequest(f"input '{name}' holds a value that {tensor.datatype} cannot")
     return made
+
+
+def _within(values: NDArray[Any], most: float) -> bool:
+    return float(values.max()) <= most and float(values.min()) >= -most
 
 
 def _strings(data: list[Any], shape: list[int], name: str) -> NDArray[Any]:
@@ -292,19 +302,15 @@ def _unpacked(raw: bytes, shape: list[int], name: str) -> NDArray[Any]:
     return _strings(found, shape, name)
 
 
-def _as_json(values: NDArray[Any], tensor: Tensor) -> Any:
+def _as_json(values: NDArray[Any], tensor: Tensor, finite: bool) -> Any:
     import numpy as np
 
     flat = values.ravel()
     if tensor.datatype == "BYTES":
         return [value.decode() if isinstance(value, bytes) else str(value) for value in flat]
-    if values.dtype.kind == "f":
-        if not np.isfinite(flat).all():
-            raise ValueError(
-                f"output '{tensor.name}' holds NaN or infinity, which JSON cannot say; ask for binary data"
-            )
-        return flat.astype("f4") if values.dtype.itemsize == 2 else flat
-    return flat
+    if not finite:
+        return [float(one) if there else None for one, there in zip(flat, np.isfinite(flat))]
+    return flat.astype("f4") if flat.dtype.str == "<f2" else flat
 
 
 def _as_bytes(values: NDArray[Any], tensor: Tensor) -> bytes:

@@ -1,0 +1,10 @@
+"""A hook for Schemathesis: HTTP says that unknown headers are ignored (RFC 9110, 5.1), so none is sent to be refused."""
+
+from __future__ import annotations
+
+import schemathesis
+
+
+@schemathesis.hook
+def filter_case(context: schemathesis.HookContext, case: schemathesis.Case) -> bool:
+    return "x-schemathesis-unknown-property" not in (case.headers or {})
