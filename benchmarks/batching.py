@@ -3,10 +3,10 @@
 ``make bench-batching [ARGS="--rounds 8 --threads 1"]``: in each round all answer the same requests, one way after the
 other in an order that is drawn, in two forms. *Burst*: eight requests at once; figures are tokens a second, the median
 of their ratios to `single` in the same round with the least and greatest of them, and processor seconds beside them.
-*Open loop*: requests come at random at `--rate` a second, whatever became of those before; figures are goodput (answered
-within `--slo` ms), and 99th percentiles of the whole answer and of the first token. Prompts are windows of Python's
-manual of 64 tokens; answers have 8 to 32 tokens, drawn anew for each request and the same for all ways. All compute in
-float32; llama.cpp reads the same weights in F32.
+*Open loop*: requests come at random at `--rate` a second, whatever became of those before; figures are goodput
+(answered within `--slo` ms), and 99th percentiles of the whole answer and of the first token. Prompts are windows of
+Python's manual of 64 tokens; answers have 8 to 32 tokens, drawn anew for each request and the same for all ways. All
+compute in float32; llama.cpp reads the same weights in F32.
 
 transformers' manager gets room for as many tokens as the others (by itself it takes most of the memory there is), and
 hands tokens over as they are made. llama.cpp's server tells whole answers here, so it has no time to a first token.

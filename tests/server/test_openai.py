@@ -22,7 +22,8 @@ from weigh.serve.batching._slots import Rows
 from weigh.serve.batching.continuous import Continuous
 from weigh.server.language import Ask, Piece, Settings, TextEngine
 from weigh.server.language_engine import LocalEngine, open_engine
-from weigh.server.openai import Card, Engines, routes
+from weigh.server.openai import Card, Engines, reply, routes
+from weigh.server.openai_read import read_completions
 
 MESSAGES: Any = [{"role": "user", "content": "how are you?"}]
 SLOTS, WAITING = 4, 4
@@ -312,3 +313,17 @@ def test_asks_and_pieces_survive_json():
     assert Ask.of(json.loads(json.dumps(ask.plain()))) == ask
     assert Ask.of(json.loads(json.dumps(Ask(ids=(1, 2)).plain()))) == Ask(ids=(1, 2))
     assert Piece.of(json.loads(json.dumps(Piece("x", 1, 2, 3, "stop").plain()))) == Piece("x", 1, 2, 3, "stop")
+
+
+def test_a_stream_that_was_never_begun_frees_its_slots_too(served: Served):
+    async def drop() -> None:
+        engine = open_engine(served.engines.folder, Continuous())
+        body = {"model": "bytes", "prompt": "a", "max_tokens": 500, "temperature": 0, "stream": True}
+        made = await reply(read_completions(json.dumps(body).encode()), engine)
+        assert not isinstance(made.body, bytes) and engine.load().running == 1
+        await made.body.aclose()
+        await asyncio.sleep(0.1)
+        assert engine.load() == (0, 0)
+        await engine.close()
+
+    asyncio.run(drop())

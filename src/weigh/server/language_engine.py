@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,7 @@ class LocalEngine(TextEngine):
 
     def __init__(self, batcher: Batcher, tokenizer: Any, about: About, vocabulary: int) -> None:
         self._batcher, self._tokenizer, self._about, self._vocabulary = batcher, tokenizer, about, vocabulary
+        self._encoder = ThreadPoolExecutor(1, "weigh-encode")  # tokenizers may not encode in two threads at once
 
     async def about(self) -> About:
         return self._about
@@ -55,10 +57,11 @@ class LocalEngine(TextEngine):
     async def close(self, drain: float = 0.0) -> None:
         """End; what is under way gets `drain` seconds."""
         await self._batcher.close(drain)
+        self._encoder.shutdown(wait=False)
 
     async def write(self, ask: Ask) -> AsyncGenerator[Piece, None]:
         deadline = None if ask.within is None else time.monotonic() + ask.within
-        ids = await asyncio.to_thread(self._encoded, ask)
+        ids = await asyncio.get_running_loop().run_in_executor(self._encoder, self._encoded, ask)
         settings = replace(ask.settings, max_tokens=self._room(len(ids), ask.settings.max_tokens))
         streams = self._started(ids, settings, ask.n, deadline)
         answers = [self._answer(stream, ids, settings, place) for place, stream in enumerate(streams)]

@@ -13,7 +13,7 @@ import math
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -31,12 +31,26 @@ GONE = 499
 """What is logged where the client went away before it was answered."""
 
 
+class Events(AsyncIterator[bytes]):
+    """Server-sent events; whoever sends them closes them, sent or not, which frees the request's slots."""
+
+    def __init__(self, events: AsyncGenerator[bytes, None], pieces: AsyncGenerator[Any, None]) -> None:
+        self._events, self._pieces = events, pieces
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._events)
+
+    async def aclose(self) -> None:
+        await self._events.aclose()
+        await self._pieces.aclose()  # a generator that was never begun closes nothing that it was given
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes back: a body, or an iterator of events, to be closed by whoever sends it (`aclose`)."""
+    """What goes back: a body, or events."""
 
     status: int
-    body: bytes | AsyncGenerator[bytes, None]
+    body: bytes | Events
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -80,7 +94,8 @@ async def reply(asked: Asked, engine: TextEngine, request_id: str = "") -> Reply
         with _as_api_errors():
             first = await anext(pieces)
         if asked.stream:
-            return Reply(200, _events(forms, first, pieces), {"content-type": EVENTS, "cache-control": "no-cache"})
+            events = Events(_events(forms, first, pieces), pieces)
+            return Reply(200, events, {"content-type": EVENTS, "cache-control": "no-cache"})
         async with aclosing(pieces):
             gathered = [first]
             with _as_api_errors():

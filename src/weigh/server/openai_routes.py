@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from weigh.server import openai
@@ -87,7 +87,7 @@ def _streaming() -> Any:
     from starlette.responses import StreamingResponse
 
     class Closing(StreamingResponse):
-        def __init__(self, body: AsyncGenerator[bytes, None], status: int, headers: dict[str, str]) -> None:
+        def __init__(self, body: openai.Events, status: int, headers: dict[str, str]) -> None:
             super().__init__(body, status, headers)
             self._body = body
 
