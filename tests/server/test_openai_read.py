@@ -24,18 +24,24 @@ FIELDS = (
 )  # fmt: skip
 
 
+def outcome(body: bytes, chat: bool) -> Asked | ApiError:
+    try:
+        return read_chat(body) if chat else read_completions(body)
+    except ApiError as error:
+        return error
+
+
 @given(
     fields=st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=4), VALUES, max_size=4),
     chat=st.booleans(), good=st.booleans(),
 )  # fmt: skip
 def test_any_json_is_read_or_refused(fields: dict[str, Any], chat: bool, good: bool):
     whole: dict[str, Any] = {"model": "m", **({"messages": MESSAGES} if chat else {"prompt": "x"})} if good else {}
-    try:
-        found = (read_chat if chat else read_completions)(json.dumps({**whole, **fields}).encode())
-    except ApiError as error:
-        assert error.status == 400 and error.message and error.body()["error"]["type"] == "invalid_request_error"
+    found = outcome(json.dumps({**whole, **fields}).encode(), chat)
+    if isinstance(found, ApiError):
+        assert found.status == 400 and found.message and found.body()["error"]["type"] == "invalid_request_error"
         return
-    assert isinstance(found, Asked) and found.asks
+    assert found.asks
     for ask in found.asks:
         assert Ask.of(json.loads(json.dumps(ask.plain()))) == ask
         assert 0 <= ask.settings.temperature <= 2 and 0 <= ask.settings.top_p <= 1 <= ask.n
