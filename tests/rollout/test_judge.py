@@ -14,7 +14,8 @@ from weigh.rollout.plan import RolloutPlan
 
 PLAN = RolloutPlan(
     guardrails=[
-        "error <= baseline + 0.02", "p95(latency) <= 1.5x baseline", "latency <= 1.5x baseline", "disagreement <= 0.1",
+        "error <= baseline + 0.02", "p95(latency) <= 1.5x baseline", "p50(latency) <= 1.5x baseline",
+        "disagreement <= 0.1",
     ],
     goal="conversion > baseline", metrics=[{"name": "conversion"}], stages=(0.1, 0.5, 1.0), horizon=4000, least=50,
     memory=60.0,
@@ -38,12 +39,12 @@ def requests(
 
 
 def rollout(
-    plan: RolloutPlan, seed: int, days: int = 12, each: int = 1500, **planted: float
+    plan: RolloutPlan, seed: int, days: int = 8, each: int = 2000, **planted: float
 ) -> tuple[Verdict, Judge, list]:
     """A rollout of so many half days, a look after each."""
     judge, stage, stages = Judge(plan), 0, []
     for day in range(days):
-        canary, time, values = requests(100 * seed + day, each, 720, 720.0 * day, **planted)
+        canary, time, values = requests(100 * seed + day, each, 360, 720.0 * day, **planted)
         judge.add(stage, canary, time, values)
         judge.assign(stage, int((~canary).sum()), int(canary.sum()))
         said = judge.look()
@@ -94,7 +95,7 @@ def test_the_calls_do_not_matter_only_observations_and_looks():
     """Request by request, in odd parts, and through JSON in between: the same verdicts and standings."""
     whole, single, parts = Judge(PLAN), Judge(PLAN), Judge(PLAN)
     for day in range(3):
-        canary, time, values = requests(day, 700, 240, 240.0 * day)
+        canary, time, values = requests(day, 500, 200, 200.0 * day)
         stage = min(day, 1)
         whole.add(stage, canary, time, values)
         for place in range(canary.size):
@@ -160,7 +161,8 @@ def test_an_early_stage_certifies_loosely_and_the_last_at_the_margin():
 
 
 def test_a_sample_ratio_that_is_off_stops_the_test():
-    said, judge, _ = rollout(PLAN, 1, days=2, conversions=0.06)
+    said, judge, _ = rollout(PLAN, 1, days=1, conversions=0.06)
+    assert said.verdict == "hold" and judge.look().move == "advance"
     judge.assign(1, 9_000, 10_000)
     said = judge.look()
     assert said.verdict == "hold" and said.move == "stay" and said.reason.startswith("sample ratio")
@@ -201,6 +203,20 @@ def test_late_feedback_pairs_within_its_own_stage():
     assert set(pairs) == {0, 1}
     span = judge.standing()[0].span
     assert span.low < 0.0 < span.high and span.high - span.low < 0.15
+
+
+def test_whole_distributions_are_compared_at_every_quantile():
+    """The canary's median is as ever, its slowest tenth three times as slow: harm, and not at p50."""
+    plan = RolloutPlan(guardrails=["latency <= 1.5x baseline"], stages=(0.5, 1.0), memory=60.0)
+    for slow, verdict in ((1.0, "ship"), (3.0, "roll back")):
+        canary, time, values = requests(8, 14_000, 1000)
+        latency = values["latency"]
+        latency = np.where(canary & (latency > np.quantile(latency, 0.9)), latency * slow, latency)
+        judge = Judge(plan)
+        judge.add(0, canary, time, {"latency": latency})
+        said = judge.look()
+        assert said.verdict == verdict, said.reason
+    assert "p9" in said.reason
 
 
 def test_a_clock_that_goes_backwards_adds_to_the_open_window():

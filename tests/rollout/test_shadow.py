@@ -16,15 +16,15 @@ from weigh.rollout.shadow import Counterfactual
 def test_the_truth_lies_within_at_all_times(fate):
     """30 % convert where both agree; where they differ, `fate` of the users would have."""
     missed, truth = 0, 0.9 * 0.3 + 0.1 * fate
-    for seed in range(60):
+    for seed in range(30):
         rng = np.random.default_rng(seed)
         agree, outcome = rng.random(1500) < 0.9, rng.random(1500) < 0.3
         shadow = Counterfactual(Metric(name="conversion"), 0.05)
-        for part in range(0, 1500, 300):
-            shadow.add(agree[part : part + 300], outcome[part : part + 300])
+        for part in range(0, 1500, 500):
+            shadow.add(agree[part : part + 500], outcome[part : part + 500])
             found = shadow.bounds()
             missed += not found.low <= truth <= found.high
-    assert missed <= 6
+    assert missed <= 4
     assert found.high - found.low < 0.2 and found.estimate == pytest.approx(0.3, abs=0.05)
 
 
