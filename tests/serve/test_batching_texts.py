@@ -271,22 +271,34 @@ def test_what_does_not_fit_the_context_is_refused():
     served(Single(), ask)
 
 
-def test_a_model_with_a_sliding_window_is_refused_in_words():
+def start(module: Any, context: int) -> None:
+    async def whole() -> None:
+        batcher = Continuous().start(LanguageModel(module, frozenset(), context), Limits())
+        await batcher.close()
+
+    asyncio.run(whole())
+
+
+def test_a_model_that_does_not_see_all_tokens_is_refused_in_words():
     config = transformers("MistralConfig")(
         vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=16, sliding_window=3,
+        num_key_value_heads=1, head_dim=16, sliding_window=32,
     )  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        sliding = transformers("MistralForCausalLM")(config).eval()
-    for weight in sliding.parameters():
-        weight.data.mul_(20)
+    net = transformers("MistralForCausalLM")(config).eval()
+    with pytest.raises(Unfit, match="look 32 tokens back, and the context served is 64"):
+        start(net, 64)
+    start(net, 32)
 
-    async def start() -> None:
-        Continuous().start(LanguageModel(sliding, frozenset(), 64), Limits())
 
-    with pytest.raises(Unfit, match="MistralForCausalLM cannot write several texts at once"):
-        asyncio.run(start())
+def test_a_model_that_keeps_something_else_is_found_out():
+    config = transformers("MambaConfig")(vocab_size=64, hidden_size=32, num_hidden_layers=1)
+    with pytest.raises(Unfit, match="MambaForCausalLM cannot write several texts at once"):
+        start(transformers("MambaForCausalLM")(config).eval(), 64)
+    lost = random_llama(5, 1)
+    forward = lost.forward
+    lost.forward = lambda *, position_ids=None, **given: forward(**given)
+    with pytest.raises(Unfit, match="scores of a text differ by"):
+        start(lost, 64)
 
 
 def test_room_grows_and_rows_move_without_losing_anything():

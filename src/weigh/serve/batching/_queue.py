@@ -29,6 +29,15 @@ class Entry:
         """Tell whoever waits."""
         raise NotImplementedError
 
+    def wanted(self) -> bool:
+        """Whether it is to be computed; if it is too late, whoever waits is told."""
+        if self.given_up():
+            return False
+        if self.deadline is None or self.deadline > time.monotonic():
+            return True
+        self.fail(Late("the deadline passed while the request waited"))
+        return False
+
 
 class Queue(Generic[E]):
     """Entries in order of arrival, and how long one of them takes on average."""
@@ -61,14 +70,10 @@ class Queue(Generic[E]):
 
     def next(self) -> E | None:
         """The oldest entry that somebody waits for and whose deadline has not passed; it is taken out."""
-        now = time.monotonic()
         while self.entries:
             entry = self.entries.popleft()
-            if entry.given_up():
-                continue
-            if entry.deadline is None or entry.deadline > now:
+            if entry.wanted():
                 return entry
-            entry.fail(Late("the deadline passed while the request waited"))
         return None
 
     def fail_all(self, error: Exception) -> None:

@@ -190,6 +190,9 @@ def need_sound(model: LanguageModel) -> None:
     import torch
 
     module = model.module
+    window = _window(module.config.get_text_config())
+    if window and window < model.context:
+        raise Unfit(_apart(module, f"its layers look {window} tokens back, and the context served is {model.context}"))
     if module in _SOUND:
         return
     try:
@@ -210,9 +213,17 @@ def need_sound(model: LanguageModel) -> None:
     _SOUND.add(module)
 
 
+def _window(config: Any) -> int | None:
+    """How many tokens back a model's layers look, where some do not see all: too many for a short trial to tell."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds and all(kind == "full_attention" for kind in kinds):
+        return None
+    return getattr(config, "sliding_window", None) or getattr(config, "attention_chunk_size", None)
+
+
 def _apart(module: Any, what: str) -> str:
     return (
         f"{type(module).__name__} cannot write several texts at once here: {what}. weigh keeps keys and values of all "
-        "tokens, a row a text, which models with sliding windows or state spaces do not have: serve it with vLLM, or "
-        "take a model with full attention in every layer"
+        "tokens, a row a text, which models with sliding windows or state spaces do not have: serve a context within "
+        "the window, take a model with full attention in every layer, or serve this one with vLLM"
     )

@@ -191,7 +191,7 @@ class Writer(Batcher):
                 self._take(self._slots.busy, self._slots.longest())
         while self._batch:
             asked = self._batch.popleft()
-            if not asked.left:
+            if asked.wanted():
                 self._running[asked.text] = asked
                 self._slots.begin(asked.text)
                 return True
