@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 def admin(app: App) -> list[Route]:
     """The routes under /admin."""
-    from weigh.server.app import _Head
+    from weigh.server.app import Head
     from weigh.server.pages import reply
 
     async def told(request: Request) -> Any:
         """The body, once the call is known to bear the token."""
-        head = _Head(request.scope["headers"], b"")
+        head = Head(request.scope["headers"], b"")
         app.need_token(head.bearer)
         if request.method == "GET":
             return None
@@ -105,7 +105,7 @@ def admin(app: App) -> list[Route]:
         return reply(rollouts.status_of(app.settings, found))
 
     async def abort(request: Request) -> Response:
-        head = _Head(request.scope["headers"], b"")
+        head = Head(request.scope["headers"], b"")
         app.need_token(head.bearer)
         router, path = app.router, app.settings.routing
         with changing_now(path) as change:

@@ -66,7 +66,7 @@ class App:
         self.router: Router
         self.traces: Traces | None = None
         self._infer = f"/v2/models/{settings.name}/infer"
-        self._unit_header = settings.unit_header.lower().encode()
+        self.unit_header = settings.unit_header.lower().encode()
         self._limit = int(settings.deadline * 1e9)
         self._draw = random.Random(os.urandom(32)).getrandbits
         self._follow: asyncio.Task[None] | None = None
@@ -117,7 +117,7 @@ class App:
         start = time.monotonic_ns()
         span = None
         try:
-            head = _Head(scope["headers"], self._unit_header)
+            head = Head(scope["headers"], self.unit_header)
             span = self.traces.begin(head.trace) if self.traces is not None else None
             if self.settings.private:
                 self.need_token(head.bearer)
@@ -148,6 +148,10 @@ class App:
         if span is not None and self.traces is not None:
             self.traces.end(span, 200, answer.arm)
 
+    def drawn(self) -> str:
+        """An id that no other request has."""
+        return f"{self._draw(64):016x}"
+
     def call(self, request: str, unit: str, start: int, within: int, version: str = "") -> Call:
         """A request and the arm that it is assigned to.
 
@@ -161,7 +165,7 @@ class App:
             Refused: there is no such version.
         """
         router = self.router
-        request = request or f"{self._draw(64):016x}"
+        request = request or self.drawn()
         arm = self._of_version(version) if version else router.assigned(unit or request)
         until = start + (min(self._limit, within) if within else self._limit)
         return Call(request, unit or request, arm, arm.version, router.challenge, start, until, bool(version))
@@ -231,7 +235,7 @@ class App:
         self.router.log.write(entry)
         self.metrics.count(call.arm.name, call.version, status, (now - call.start) / 1e9)
 
-    async def body(self, head: _Head, receive: Receive) -> bytes:
+    async def body(self, head: Head, receive: Receive) -> bytes:
         """The whole body, up to the limit.
 
         Raises:
@@ -268,7 +272,7 @@ class App:
             )  # fmt: skip
 
 
-class _Head:
+class Head:
     """What the headers of a request say."""
 
     __slots__ = ("bearer", "header", "length", "request", "trace", "unit", "within")

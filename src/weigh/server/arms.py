@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, final
 
 import orjson
 
+from weigh.server.language import Ask, Piece, TextError
 from weigh.server.tensors import Tensor
 from weigh.server.wire import Wire, packed, unpacked
 
@@ -173,6 +174,7 @@ class ProcessArm(Arm):
         self._wire: Wire | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._calls: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
+        self._streams: dict[int, asyncio.Queue[dict[str, Any]]] = {}
         self._number = 0
         self._ready = asyncio.Event()
         self._closing = False
@@ -184,7 +186,7 @@ class ProcessArm(Arm):
 
     @property
     def waiting(self) -> int:  # type: ignore[override]
-        return len(self._calls)
+        return len(self._calls) + len(self._streams)
 
     @property
     def pid(self) -> int | None:
@@ -204,7 +206,7 @@ class ProcessArm(Arm):
             raise Failed(self.refusal or "the process ended")
 
     async def answer(self, feed: Arrays, until: int) -> dict[str, NDArray[Any]]:
-        if len(self._calls) >= self._settings.queue:
+        if self.waiting >= self._settings.queue:
             raise Full
         if self._wire is None or not self._ready.is_set():
             raise Down
@@ -224,7 +226,41 @@ class ProcessArm(Arm):
             return unpacked(head["out"], body)
         if "late" in head:
             raise Late
+        if "full" in head:
+            raise Full
         raise Failed(head["error"])
+
+    async def write(self, ask: Ask, until: int) -> AsyncGenerator[Piece, None]:
+        """The pieces of a text; closing it frees what writes them.
+
+        Raises:
+            TextError: from the generator.
+        """
+        if self.waiting >= self._settings.queue:
+            raise TextError("full", f"{self.waiting} requests wait already; try again later", retry_after=1.0)
+        if self._wire is None or not self._ready.is_set():
+            raise TextError("closed", "the model's process is being started again; try again later", retry_after=1.0)
+        self._number += 1
+        number, heard = self._number, asyncio.Queue[dict[str, Any]]()
+        self._streams[number] = heard
+        within = (until - time.monotonic_ns()) / 1e9
+        self._wire.send({"n": number, "ask": replace(ask, within=within).plain()})
+        try:
+            while "end" not in (head := await heard.get()):
+                if "refused" in head:
+                    raise TextError.of(head["refused"])
+                yield Piece.of(head["piece"])
+        finally:
+            if self._streams.pop(number, None) is not None and self._wire is not None:
+                self._wire.send({"cancel": number})
+
+    def copy_text(self, ask: Ask, text: str, entry: Mapping[str, Any], until: int) -> bool:
+        """Give it a copy of a request that was answered with a text; False, and counted, where it does not keep up."""
+        if self._wire is None or not self._ready.is_set() or self._wire.waiting > SHADOW_BACKLOG:
+            self.dropped += 1
+            return False
+        self._wire.send({"copy": entry, "ask": ask.plain(), "text": text, "until": until})
+        return True
 
     def copy(self, feed: Arrays, answers: Arrays, entry: Mapping[str, Any], until: int) -> bool:
         """Give it a copy of a request that was answered; False, and counted, where it does not keep up."""
@@ -238,7 +274,7 @@ class ProcessArm(Arm):
     async def close(self, seconds: float) -> None:
         self._closing = True
         end = time.monotonic() + seconds
-        while self._calls and time.monotonic() < end:
+        while self.waiting and time.monotonic() < end:
             await asyncio.sleep(0.01)
         self._keeper.cancel()
         if self._wire is not None:
@@ -261,6 +297,8 @@ class ProcessArm(Arm):
             for future in self._calls.values():
                 if not future.done():
                     future.set_exception(Down())
+            for heard in self._streams.values():
+                heard.put_nowait({"refused": TextError("closed", "the model's process is gone").plain()})
             code = await asyncio.to_thread(_ended, process)
             if self._closing:
                 return
@@ -276,7 +314,8 @@ class ProcessArm(Arm):
         ours.setblocking(False)
         told = orjson.dumps(
             {"path": self.served.path, "architecture": self.served.architecture, "threads": self._settings.threads,
-             "log": str(self._settings.logs), "nice": self._nice}
+             "log": str(self._settings.logs), "nice": self._nice, "batching": self._settings.batching,
+             "queue": self._settings.queue}
         ).decode()  # fmt: skip
         process = subprocess.Popen(
             [sys.executable, "-m", "weigh.server.worker", str(theirs.fileno()), told],
@@ -292,6 +331,9 @@ class ProcessArm(Arm):
         if "ready" in head:
             self.door = Door.read(head["ready"])
             self._ready.set()
+            return
+        if (heard := self._streams.get(head["n"])) is not None:
+            heard.put_nowait(head)
             return
         future = self._calls.get(head["n"])
         if future is not None and not future.done():

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from weigh.server.tensors import Arrays
 
 
+QUICK = 0.0005
+"""Seconds of a run up to which it is quick."""
+
+
 class Model(ABC):
     """A loaded model.
 
@@ -24,12 +28,14 @@ class Model(ABC):
         inputs, outputs: what goes in and comes out, as the protocol names it.
         version: the start of the digest of its content.
         platform: what runs it, as the protocol names platforms.
+        quick: a run is so short that handing it to a thread would cost more; `warm` finds out.
     """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     version: str
     platform: str
+    quick: bool = False
 
     @abstractmethod
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
@@ -38,6 +44,19 @@ class Model(ABC):
         Args:
             feed: all inputs by name, in their types and shapes.
         """
+
+    def warm(self, runs: int = 20) -> float:
+        """The fastest of some runs of a row of ones, in seconds; infinite where it does not take one."""
+        feed, clock, best = example(self), time.perf_counter, float("inf")
+        for _ in range(runs):
+            start = clock()
+            try:
+                self.run(feed)
+            except Exception:  # whatever a model raises for values that nobody meant for it
+                return float("inf")
+            best = min(best, clock() - start)
+        self.quick = best < QUICK
+        return best
 
 
 def open_model(path: Path | str, architecture: str = "", threads: int = 1) -> Model:
@@ -115,19 +134,6 @@ def example(model: Model, rows: int = 1) -> dict[str, NDArray[Any]]:
             np.full(shape, "a", dtype=object) if one.datatype == "BYTES" else np.ones(shape, NUMPY[one.datatype])
         )
     return feed
-
-
-def seconds_of(model: Model, runs: int = 20) -> float:
-    """The fastest of some runs of one row, in seconds, which also warm it; infinite where it takes no row of ones."""
-    feed, clock, best = example(model), time.perf_counter, float("inf")
-    for _ in range(runs):
-        start = clock()
-        try:
-            model.run(feed)
-        except Exception:  # whatever a model raises for values that nobody meant for it
-            return float("inf")
-        best = min(best, clock() - start)
-    return best
 
 
 def _tensor(port: Port) -> Tensor:

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from weigh.choice import unknown
 from weigh.server.language import Piece, Scored, TextEngine, TextError, merged
@@ -45,12 +45,20 @@ class Events(AsyncIterator[bytes]):
         await self._pieces.aclose()  # a generator that was never begun closes nothing that it was given
 
 
+class Closable(Protocol):
+    """Events that are closed by whoever sends them, sent to their end or not."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def aclose(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What goes back: a body, or events."""
 
     status: int
-    body: bytes | Events
+    body: bytes | Closable
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -315,6 +323,6 @@ class _Completions(_Forms):
 
 def routes(engines: Engines, prefix: str = "/v1") -> list[Route]:
     """Starlette's routes of the API. A client that goes away frees its slots, whether it streams or waits."""
-    from weigh.server.openai_routes import made
+    from weigh.server.openai_routes import from_engines, made
 
-    return made(engines, prefix)
+    return made(engines.cards, from_engines(engines), prefix)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from weigh.server import openai
 from weigh.server.openai_read import ApiError, Asked, read_chat, read_completions
@@ -15,21 +15,49 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
 
-def made(engines: openai.Engines, prefix: str) -> list[Route]:
-    """See `weigh.server.openai.routes`."""
+Read: TypeAlias = Callable[[bytes], Asked]
+
+
+Taken: TypeAlias = "Callable[[Request], Coroutine[Any, Any, bytes]]"
+
+
+class Served(Protocol):
+    """Answers a request of the API."""
+
+    def __call__(self, request: Request, body: bytes, read: Read) -> Coroutine[Any, Any, openai.Reply]:
+        """Read the body, and answer."""
+
+
+def made(
+    cards: Callable[[], Sequence[openai.Card]], served: Served, prefix: str, taken: Taken | None = None
+) -> list[Route]:
+    """The routes.
+
+    Args:
+        cards: the models that there are now.
+        served: reads a request with the reader that it is given, and answers it.
+        taken: gives the body of a request, or raises `ApiError`; all of it, whatever its size, when None.
+    """
     from starlette.routing import Route
 
+    async def posted(request: Request, read: Read) -> Response:
+        try:
+            body = await (taken(request) if taken is not None else request.body())
+        except ApiError as error:
+            return _response(openai.failed(error))
+        return await _unless_gone(request, body, read, served)
+
     async def chat(request: Request) -> Response:
-        return await _served(request, lambda: _answer(engines, read_chat, request))
+        return await posted(request, read_chat)
 
     async def completions(request: Request) -> Response:
-        return await _served(request, lambda: _answer(engines, read_completions, request))
+        return await posted(request, read_completions)
 
     async def models(request: Request) -> Response:
-        return _response(openai.models(engines.cards()))
+        return _response(openai.models(cards()))
 
     async def model(request: Request) -> Response:
-        return _response(openai.model(engines.cards(), request.path_params["name"]))
+        return _response(openai.model(cards(), request.path_params["name"]))
 
     return [
         Route(f"{prefix}/chat/completions", chat, methods=["POST"]),
@@ -39,24 +67,28 @@ def made(engines: openai.Engines, prefix: str) -> list[Route]:
     ]
 
 
-async def _answer(engines: openai.Engines, read: Callable[[bytes], Asked], request: Request) -> openai.Reply:
-    try:
-        asked = read(await request.body())
+def from_engines(engines: openai.Engines) -> Served:
+    """Serves whatever engines there are."""
+
+    async def served(request: Request, body: bytes, read: Read) -> openai.Reply:
         try:
-            engine = await engines.engine(asked.model, asked.unit)
-        except KeyError:
-            raise openai.no_model(engines.cards(), asked.model) from None
-    except ApiError as error:
-        return openai.failed(error)
-    return await openai.reply(asked, engine)
+            asked = read(body)
+            try:
+                engine = await engines.engine(asked.model, asked.unit)
+            except KeyError:
+                raise openai.no_model(engines.cards(), asked.model) from None
+        except ApiError as error:
+            return openai.failed(error)
+        return await openai.reply(asked, engine)
+
+    return served
 
 
-async def _served(request: Request, answer: Callable[[], Awaitable[openai.Reply]]) -> Response:
+async def _unless_gone(request: Request, body: bytes, read: Read, served: Served) -> Response:
     """The answer, unless the client goes away before."""
     from starlette.responses import Response
 
-    await request.body()
-    task = asyncio.ensure_future(answer())
+    task = asyncio.ensure_future(served(request, body, read))
     gone = asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -87,7 +119,7 @@ def _streaming() -> Any:
     from starlette.responses import StreamingResponse
 
     class Closing(StreamingResponse):
-        def __init__(self, body: openai.Events, status: int, headers: dict[str, str]) -> None:
+        def __init__(self, body: openai.Closable, status: int, headers: dict[str, str]) -> None:
             super().__init__(body, status, headers)
             self._body = body
 

@@ -33,7 +33,8 @@ def pages(app: App) -> Starlette:
     from importlib.metadata import version
 
     from weigh.server.admin import admin
-    from weigh.server.app import Refused, _Head
+    from weigh.server.app import Head, Refused
+    from weigh.server.texts import texts
 
     name = app.settings.name
 
@@ -78,7 +79,7 @@ def pages(app: App) -> Starlette:
         return reply(document(app))
 
     async def feedback(request: Request) -> Response:
-        head = _Head(request.scope["headers"], b"")
+        head = Head(request.scope["headers"], b"")
         if app.settings.private:
             app.need_token(head.bearer)
         entries = _feedback(await app.body(head, request.receive))
@@ -105,7 +106,7 @@ def pages(app: App) -> Starlette:
         Route("/v2/models/{model}/infer", infer, methods=["POST"]),
         Route("/v2/models/{model}/versions/{version}/infer", infer, methods=["POST"]),
         Route("/feedback", feedback, methods=["POST"]), Route("/metrics", metrics), Route("/openapi.json", openapi),
-        *admin(app),
+        *texts(app), *admin(app),
     ]  # fmt: skip
     return Starlette(routes=routes, exception_handlers={Refused: refused, HTTPException: unknown})
 

@@ -20,11 +20,11 @@ def placed(settings: ServerSettings, served: Served) -> Model | None:
         UsageError: the model cannot be served.
     """
     from weigh.model.measures import kind_at
-    from weigh.server.model import open_model, seconds_of
+    from weigh.server.model import open_model
 
     if settings.placement == "process" or settings.batching != "single" or kind_at(Path(served.path)) == "language":
         return None
     model = open_model(served.path, served.architecture, settings.threads)
-    if settings.placement == "inline" or seconds_of(model) < INLINE_BELOW:
+    if settings.placement == "inline" or model.warm() < INLINE_BELOW:
         return model
     return None

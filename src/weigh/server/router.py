@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from weigh.server.call import Call
+    from weigh.server.language import Ask
     from weigh.server.model import Model
     from weigh.server.settings import ServerSettings
     from weigh.server.tensors import Arrays
@@ -133,13 +134,22 @@ class Router:
 
     def shadow(self, call: Call, feed: Arrays, outputs: Arrays) -> None:
         """Give a copy of what was answered to whoever is compared with it."""
+        if (found := self._beside(call)) is not None:
+            found[0].copy(feed, outputs, found[1], call.until)
+
+    def shadow_text(self, call: Call, ask: Ask, text: str) -> None:
+        """The same of a text."""
+        if (found := self._beside(call)) is not None:
+            found[0].copy_text(ask, text, found[1], call.until)
+
+    def _beside(self, call: Call) -> tuple[ProcessArm, dict[str, Any]] | None:
+        """Whoever gets a copy of a request, and what is logged with it."""
         challenge = call.challenge
         if challenge is None or self.challenge is None or self.challenge.id != challenge.id:
-            return
-        beside = self.canary if challenge.mode == "shadow" else self.baseline if call.arm is self.canary else None
-        if beside is not None:
-            entry = {"id": call.id, "arm": call.arm.name, "rollout": challenge.id, "stage": challenge.stage}
-            beside.copy(feed, outputs, entry, call.until)
+            return None
+        arm = self.canary if challenge.mode == "shadow" else self.baseline if call.arm is self.canary else None
+        entry = {"id": call.id, "arm": call.arm.name, "rollout": challenge.id, "stage": challenge.stage}
+        return None if arm is None else (arm, entry)
 
     async def follow(self) -> None:
         """Do as the routing file says, for ever."""

@@ -177,7 +177,7 @@ def _wanted(told: Mapping[str, Any], parameters: Mapping[str, Any], outputs: Seq
     """Outputs that are sent, and whether as bytes; empty where all are sent as JSON."""
     everything = bool(parameters.get("binary_data_output", False))
     asked = told.get("outputs")
-    if not asked:
+    if asked is None or asked == []:
         return {one.name: True for one in outputs} if everything else {}
     if type(asked) is not list:
         raise BadRequest("'outputs' is no list; send [{\"name\": ...}], or leave it out for all")

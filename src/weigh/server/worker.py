@@ -4,109 +4,212 @@ from __future__ import annotations
 
 import asyncio
 import os
-import queue
 import signal
 import socket
 import sys
-import threading
 import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, final
 
 import orjson
+import uvloop
 
+from weigh.serve.batching import Batcher, Batching, Closed, Full, Late, Limits
 from weigh.server.agree import agrees
-from weigh.server.arms import Door
+from weigh.server.arms import REFUSED, Door
+from weigh.server.language import Ask, TextEngine, TextError, joined
 from weigh.server.log import PredictionLog
-from weigh.server.model import Model, open_model, seconds_of
+from weigh.server.model import Model
 from weigh.server.wire import Wire, packed, unpacked
 
+if TYPE_CHECKING:
+    from weigh.server.language import Piece
 
-class Worker:
-    """Runs requests one after another, off the thread that reads them.
+SHADOWS = 64
+"""Copies that wait; more are left out, so that they never delay an answer."""
+
+
+class Worker(ABC):
+    """Answers messages, several at once.
 
     Args:
-        model: what answers.
-        wire: to the router.
-        loop: that the wire lives in.
         shadow: where copies of requests are logged, with whether the answers agree.
     """
 
-    def __init__(self, model: Model, loop: asyncio.AbstractEventLoop, shadow: PredictionLog) -> None:
-        self.model, self.loop, self.shadow = model, loop, shadow
-        self.wire: Wire | None = None
-        self._work: queue.SimpleQueue[tuple[dict[str, Any], bytes]] = queue.SimpleQueue()
-        threading.Thread(target=self._run, daemon=True).start()
+    def __init__(self, shadow: PredictionLog) -> None:
+        self.shadow, self.wire = shadow, Wire(self.hear, self._hung_up)
+        self.gone = asyncio.Event()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._copies: set[asyncio.Task[None]] = set()
+
+    def _hung_up(self) -> None:
+        self.gone.set()
 
     def hear(self, head: dict[str, Any], body: bytes) -> None:
         """Take one message."""
-        self._work.put((head, body))
+        if "cancel" in head:
+            if (task := self._tasks.get(head["cancel"])) is not None:
+                task.cancel()
+        elif "copy" in head:
+            if len(self._copies) < SHADOWS:
+                task = self._begun(self._shadowed(head, body))
+                self._copies.add(task)
+                task.add_done_callback(self._copies.discard)
+        else:
+            number = head["n"]
+            self._tasks[number] = task = self._begun(self.answer(head, body))
+            task.add_done_callback(lambda _: self._tasks.pop(number, None))
 
-    def _run(self) -> None:
-        while True:
-            head, body = self._work.get()
-            if "copy" in head:
-                self._copy(head, body)
-            else:
-                told, made = self._answer(head, body)
-                self.loop.call_soon_threadsafe(self._say, told, made)
+    def _begun(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(work)
 
-    def _say(self, head: dict[str, Any], body: bytes) -> None:
-        if self.wire is not None:
-            self.wire.send(head, body)
+    @abstractmethod
+    async def answer(self, head: dict[str, Any], body: bytes) -> None:
+        """Answer a request over the wire."""
 
-    def _answer(self, head: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    @abstractmethod
+    async def compared(self, head: dict[str, Any], body: bytes) -> dict[str, Any]:
+        """Answer a copy of a request that somebody else answered; what there is to log of it."""
+
+    async def _shadowed(self, head: dict[str, Any], body: bytes) -> None:
         start = time.monotonic_ns()
         if start > head["until"]:
-            return {"n": head["n"], "late": True}, b""
-        try:
-            told, made = packed(self.model.run(unpacked(head["in"], body)))
-        except Exception as error:  # whatever a model raises is an answer: that it has none
-            return {"n": head["n"], "error": f"{type(error).__name__}: {error}"[:500]}, b""
-        return {"n": head["n"], "out": told, "ms": (time.monotonic_ns() - start) / 1e6}, made
-
-    def _copy(self, head: dict[str, Any], body: bytes) -> None:
-        """A copy of a request that somebody else answered: is the answer the same?"""
-        entry, start = head["copy"], time.monotonic_ns()
-        if start > head["until"]:
             return
-        split = sum(size for *_, size in head["in"])
         try:
-            made = self.model.run(unpacked(head["in"], body[:split]))
-            entry["disagreement"] = 0 if agrees(unpacked(head["out"], body[split:]), made) else 1
-            entry["error"] = 0
-        except Exception as error:
-            entry |= {"error": 1, "why": f"{type(error).__name__}: {error}"[:200]}
+            seen = {"error": 0} | await self.compared(head, body)
+        except (Full, Late, Closed):
+            return  # it did not keep up, which says nothing of its answers
+        except Exception as error:  # whatever a model raises is an answer: that it has none
+            seen = {"error": 1, "why": _words(error)}
         now = time.monotonic_ns()
-        self.shadow.write(entry | {"m": now, "ms": (now - start) / 1e6})
+        self.shadow.write(head["copy"] | {"m": now, "ms": (now - start) / 1e6} | seen)
+
+
+@final
+class TensorWorker(Worker):
+    """A model of tensors."""
+
+    def __init__(self, batcher: Batcher, shadow: PredictionLog) -> None:
+        super().__init__(shadow)
+        self._batcher = batcher
+
+    async def answer(self, head: dict[str, Any], body: bytes) -> None:
+        start = time.monotonic_ns()
+        told: dict[str, Any]
+        made = b""
+        try:
+            found = await self._batcher.answer(unpacked(head["in"], body), head["until"] / 1e9)
+            out, made = packed(found)
+            told = {"out": out, "ms": (time.monotonic_ns() - start) / 1e6}
+        except Full:
+            told = {"full": True}
+        except (Late, Closed):
+            told = {"late": True}
+        except Exception as error:  # whatever a model raises is an answer: that it has none
+            told = {"error": _words(error)}
+        self.wire.send({"n": head["n"], **told}, made)
+
+    async def compared(self, head: dict[str, Any], body: bytes) -> dict[str, Any]:
+        split = sum(size for *_, size in head["in"])
+        made = await self._batcher.answer(unpacked(head["in"], body[:split]), head["until"] / 1e9)
+        return {"disagreement": 0 if agrees(unpacked(head["out"], body[split:]), made) else 1}
+
+
+@final
+class TextWorker(Worker):
+    """A language model."""
+
+    def __init__(self, engine: TextEngine, shadow: PredictionLog) -> None:
+        super().__init__(shadow)
+        self._engine = engine
+
+    async def answer(self, head: dict[str, Any], body: bytes) -> None:
+        number = head["n"]
+        try:
+            async with aclosing(_written(self._engine, Ask.of(head["ask"]))) as pieces:
+                async for piece in pieces:
+                    self.wire.send({"n": number, "piece": piece.plain()})
+            self.wire.send({"n": number, "end": True})
+        except TextError as error:
+            self.wire.send({"n": number, "refused": error.plain()})
+
+    async def compared(self, head: dict[str, Any], body: bytes) -> dict[str, Any]:
+        """Whether greedy answers are the same text; of drawn ones there is nothing to compare."""
+        ask = Ask.of(head["ask"])
+        within = (head["until"] - time.monotonic_ns()) / 1e9
+        async with aclosing(_written(self._engine, replace(ask, within=within))) as pieces:
+            text = joined([piece async for piece in pieces])
+        return {"disagreement": int(text != head["text"])} if ask.settings.temperature == 0 else {}
+
+
+async def _written(engine: TextEngine, ask: Ask) -> AsyncGenerator[Piece, None]:
+    async for piece in engine.write(ask):
+        yield piece
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]
+
+
+async def begun(settings: dict[str, Any]) -> tuple[Worker, Door]:
+    """The model, loaded and warm; called on the loop that will use it.
+
+    Raises:
+        UsageError: it cannot be served.
+        Unfit: it cannot be batched so.
+    """
+    from weigh import catalog
+    from weigh.model.measures import kind_at
+
+    shadow = PredictionLog(Path(settings["log"]), "shadow")
+    choice = catalog.choice("serve/batching")
+    batching, limits = catalog.find(choice, settings["batching"]), Limits(waiting=settings["queue"])
+    assert isinstance(batching, Batching)
+    if kind_at(Path(settings["path"])) == "language":
+        from weigh.model.huggingface import digest_of
+        from weigh.model.registry import located
+        from weigh.server.language_engine import open_engine
+
+        folder = located(Path(settings["path"]))
+        engine = open_engine(folder, batching, settings["threads"], limits)
+        about = await engine.about()
+        return TextWorker(engine, shadow), Door("text", digest_of(folder)[:12], "pytorch_text", about=about.plain())
+    model = _opened(settings)
+    return TensorWorker(batching.start(model, limits), shadow), Door.of(model)
+
+
+def _opened(settings: dict[str, Any]) -> Model:
+    from weigh.server.model import open_model
+
+    model = open_model(settings["path"], settings["architecture"], settings["threads"])
+    model.warm()
+    return model
 
 
 async def serve(fd: int, settings: dict[str, Any]) -> None:
     """Load the model, say that it is ready, and answer until the router hangs up."""
-    loop, gone = asyncio.get_running_loop(), asyncio.Event()
-    shadow = PredictionLog(Path(settings["log"]), "shadow")
-    model = open_model(settings["path"], settings["architecture"], settings["threads"])
-    seconds_of(model, 3)  # so that the first request finds it warm
-    worker = Worker(model, loop, shadow)
-    wire = Wire(worker.hear, gone.set)
-    worker.wire = wire
-    await loop.create_connection(lambda: wire, sock=socket.socket(fileno=fd))
-    wire.send({"ready": Door.of(model).plain()})
-    await gone.wait()
+    worker, door = await begun(settings)
+    await asyncio.get_running_loop().create_connection(lambda: worker.wire, sock=socket.socket(fileno=fd))
+    worker.wire.send({"ready": door.plain()})
+    await worker.gone.wait()
 
 
 def main() -> None:
     """Serve on the socket that was inherited; why a model cannot be loaded goes to standard error."""
-    from weigh.choice import UsageError
+    from weigh.choice import Unfit, UsageError
 
     fd, settings = int(sys.argv[1]), orjson.loads(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells all; the router says when to go
     os.nice(settings.get("nice", 0))
     try:
-        asyncio.run(serve(fd, settings))
-    except UsageError as error:
+        uvloop.run(serve(fd, settings))
+    except (UsageError, Unfit) as error:
         print(error, file=sys.stderr)
-        os._exit(2)
+        os._exit(REFUSED)
     os._exit(0)  # a run that hangs does not keep the process
 
 
