@@ -63,7 +63,7 @@ class LocalEngine(TextEngine):
         deadline = None if ask.within is None else time.monotonic() + ask.within
         ids = await asyncio.get_running_loop().run_in_executor(self._encoder, self._encoded, ask)
         settings = replace(ask.settings, max_tokens=self._room(len(ids), ask.settings.max_tokens))
-        streams = self._started(ids, settings, ask.n, deadline)
+        streams = await self._started(ids, settings, ask.n, deadline)
         answers = [self._answer(stream, ids, settings, place) for place, stream in enumerate(streams)]
         try:
             async with aclosing(merged(answers)) as pieces:
@@ -122,15 +122,22 @@ class LocalEngine(TextEngine):
             )
         return min(self._about.default_tokens, context - prompt) if asked is None else asked
 
-    def _started(self, ids: Sequence[int], settings: Settings, count: int, deadline: float | None) -> list[Stream]:
+    async def _started(
+        self, ids: Sequence[int], settings: Settings, count: int, deadline: float | None
+    ) -> list[Stream]:
         """All answers, or none where there is no room for all."""
         streams: list[Stream] = []
         assert settings.max_tokens is not None
         for place in range(count):
             seed = None if settings.seed is None else settings.seed + place
             sampling = Sampling(settings.max_tokens, settings.temperature, settings.top_p, seed, settings.logprobs)
-            with _told():
-                streams.append(self._batcher.write(ids, sampling, deadline))
+            try:
+                with _told():
+                    streams.append(self._batcher.write(ids, sampling, deadline))
+            except TextError:
+                for stream in streams:
+                    await stream.aclose()
+                raise
         return streams
 
     async def _answer(

@@ -16,9 +16,9 @@ class Continuous(Batching):
 
     A prompt is read in parts, with a token of every other text between two parts, so that a long one stalls nobody for
     longer than a part takes. Keys and values lie in one block, a row a text; a text that ends gives its row to the last
-    one. The loop is weigh's own over transformers' model: beside it, the paged continuous batching of transformers
-    5.23 was slower on a CPU (`make bench-batching` has both), takes its memory before it knows the requests, and
-    cannot tell a text's end from a cancelled one.
+    one. The loop is weigh's own over transformers' model. transformers 5.23 has a paged one (`make bench-batching` runs
+    it beside this), about as fast on a CPU, but it takes its memory before the first request, knows no seed of a
+    request, no deadline, and no log-probabilities but those of the tokens that it chose.
 
     Good for language models under load: no place stays empty, nobody waits for the longest answer.
 
