@@ -32,7 +32,7 @@ def test_units_are_converted_and_kinds_are_told():
     assert [one.windowed for one in plan.guardrails] == [False, True, True, True, False, False, True]
     assert [one.quantile for one in plan.guardrails[1:4]] == [0.99, 0.999, None]
     assert Goal(text="latency < baseline").read(plan.metric("latency")).op == "<="
-    assert Guardrail(text="revenue >= 3").served is False
+    assert Guardrail(text="revenue >= 3").shadowed is False
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,14 @@ def _page(told: dict[str, Any]) -> RenderableType:
     for one in told["standing"]:
         table.add_row(one["kind"], one["text"], Text(one["state"], STATES[one["state"]]), one["words"])
     lines.append(table)
+    for name, one in told.get("unseen", {}).items():
+        best = (
+            ""
+            if one["estimate"] is None
+            else f", {one['estimate']:.3g} if they take what differs as they take the rest"
+        )
+        text = f"{name} if all users met it: between {one['low']:.3g} and {one['high']:.3g}{best} ({one['n']:,} copies)"
+        lines.append(Text(text, "dim"))
     requests = ", ".join(f"{count:,} {arm}" for arm, count in told["requests"].items())
     lines.append(Text(f"requests: {requests or 'none yet'}", "dim"))
     end = rollout["end"] or (verdict["verdict"] if verdict else "waiting for the first requests")

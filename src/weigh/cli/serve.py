@@ -28,7 +28,7 @@ Then, from another terminal:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 for a free one.")
 @click.option("--architecture", default="", metavar="FILE:FUNCTION", help="What builds a net for a .safetensors file.")
-@click.option("--batching", default="single", show_default=True, metavar="OPTION", help="An option of serve/batching.")
+@click.option("--batching", default="", metavar="OPTION", help="An option of serve/batching; single if not given.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of one run.")
 @click.option("--deadline", type=click.FloatRange(0.001), default=30.0, show_default=True, help="Seconds; then 504.")
 @click.option("--queue", type=click.IntRange(1), default=256, show_default=True, help="Requests that wait; then 429.")
@@ -36,38 +36,28 @@ Then, from another terminal:
 @click.option("--log-inputs", is_flag=True, help="Keep what goes into the model in the log as well.")
 @click.option("--traces", default="", metavar="URL", help="OTLP/HTTP endpoint for traces.")
 @click.option("--private", is_flag=True, help="Predictions need the token too, not only admin calls.")
+@click.option("--anew", is_flag=True, help="Begin with MODEL, whatever champion the state folder has.")
 @ledger_flag
 def command(
     model: str, name: str, host: str, port: int, architecture: str, batching: str, threads: int, deadline: float,
-    queue: int, state: Path | None, log_inputs: bool, traces: str, private: bool, ledger: str,
+    queue: int, state: Path | None, log_inputs: bool, traces: str, private: bool, anew: bool, ledger: str,
 ) -> int:  # fmt: skip
     """Serve a model until it is stopped: a file, a folder, an MLflow URI, or the decision ID (or `last`) that chose it.
 
     Predictions are logged before they are sent. Admin calls bear the token in the file `token` of the state folder.
     """
+    from weigh.cli._served import asked, name_of, need_same
     from weigh.server.run import Keeper
     from weigh.server.settings import ServerSettings
 
-    path = _model_of(model, ledger)
-    name = name or _name_of(path)
+    wanted = asked(model, ledger)
+    name = name or name_of(model if wanted.decision == "" else wanted.choice)
+    folder = (state or Path(".weigh/serve") / name).absolute()
+    path = wanted.path(folder)
+    architecture, batching = architecture or wanted.architecture, batching or wanted.batching or "single"
     settings = ServerSettings(
-        model=path, architecture=architecture, name=name, state=(state or Path(".weigh/serve") / name).absolute(),
-        host=host, port=port, threads=threads, batching=batching, queue=queue, deadline=deadline,
-        log_inputs=log_inputs, traces=traces, private=private,
+        model=path, architecture=architecture, name=name, state=folder, host=host, port=port, threads=threads,
+        batching=batching, queue=queue, deadline=deadline, log_inputs=log_inputs, traces=traces, private=private,
     )  # fmt: skip
+    need_same(settings, anew)
     return Keeper(settings, lambda line: click.echo(line, err=True)).run()
-
-
-def _model_of(model: str, ledger: str) -> str:
-    return model
-
-
-def _name_of(path: str) -> str:
-    """A name out of a path or URI.
-
-    >>> _name_of("models:/flights@champion"), _name_of("out/better.onnx"), _name_of("smaller/")
-    ('flights', 'better', 'smaller')
-    """
-    last = path.removeprefix("models:/").partition("@")[0].rstrip("/").split("/")
-    text = last[0] if path.startswith("models:/") else Path(last[-1]).stem
-    return "".join(one if one.isalnum() or one in "._-" else "-" for one in text).strip("._-") or "model"

@@ -71,6 +71,36 @@ def _version(uri: str) -> str:
     return uri
 
 
+def pinned(path: str) -> str:
+    """A path as it is; of an alias in MLflow's registry the version that it names now.
+
+    Raises:
+        UsageError: mlflow is missing, or knows no such model.
+    """
+    if not is_uri(Path(path)):
+        return path
+    need_mlflow(path.removeprefix("models:/").partition("@")[0].partition("/")[0])
+    import mlflow
+
+    try:
+        return _version(path)
+    except mlflow.exceptions.MlflowException as error:
+        raise UsageError(
+            f"{path} is not known at {mlflow.get_tracking_uri()}: {str(error).splitlines()[0]:.200}; set "
+            "MLFLOW_TRACKING_URI to where it is registered"
+        ) from None
+
+
+def registered_version(path: str) -> tuple[str, str] | None:
+    """Name and version of a registered model; None for any other path.
+
+    >>> registered_version("models:/flights/3"), registered_version("flights.onnx")
+    (('flights', '3'), None)
+    """
+    name, _, version = path.removeprefix("models:/").rpartition("/")
+    return (name, version) if path.startswith("models:/") and name and version.isdigit() else None
+
+
 def _origin(uri: str) -> str:
     """Where a version's files lie: a registry that was made anew counts its versions from 1 again."""
     import mlflow

@@ -231,7 +231,7 @@ class Judge:
 
     def _asked(self) -> list[Guard]:
         """The guardrails that can be judged at this stage: of shadow copies what the server itself knows."""
-        return [one for one in self.guards if one.guardrail.served or self.plan.shares[self.stage] > 0.0]
+        return [one for one in self.guards if one.guardrail.shadowed or self.plan.shares[self.stage] > 0.0]
 
     def missing(self) -> list[str]:
         """What must be there before anything may pass, in words; empty when nothing is missing."""

@@ -13,6 +13,8 @@ from weigh.plain import plain
 
 KNOWN = ("error", "latency", "disagreement")
 """Metrics that the server itself knows of each request; all others are joined later, by request id."""
+SHADOWED = ("error", "disagreement")
+"""Those that copies of requests show, too."""
 _QUANTILE = re.compile(r"^\s*p(?P<percent>\d{1,2}(?:\.\d+)?)\s*\(\s*(?P<metric>[a-z][a-z0-9_]*)\s*\)")
 _RATIO = re.compile(r"baseline\s*$")
 _BETTER = re.compile(r"^\s*(?P<metric>[a-z][a-z0-9_]*)\s*(?P<op>[<>])\s*baseline\s*$")
@@ -79,9 +81,9 @@ class Guardrail(Frozen):
         return self.by_window or self.order or self.quantile is not None
 
     @property
-    def served(self) -> bool:
-        """The server itself knows the metric, so that shadow copies show it too."""
-        return self.metric in KNOWN
+    def shadowed(self) -> bool:
+        """Shadow copies show the metric; not how long they take, since they give way to the users' requests."""
+        return self.metric in SHADOWED
 
     def read(self, metric: Metric) -> Constraint:
         """The bound, checked against its metric.

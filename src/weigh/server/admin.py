@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from weigh.model.registry import pinned
 from weigh.rollout.plan import RolloutPlan
 from weigh.server import rollouts
 from weigh.server import routing as files
@@ -60,7 +61,7 @@ def admin(app: App) -> list[Route]:
 
     async def swap(request: Request) -> Response:
         try:
-            served = Served.model_validate(await told(request))
+            served = _pinned(Served.model_validate(await told(request)))
         except ValueError as error:
             raise HTTPException(400, f'send {{"path": PATH OF THE MODEL}}: {error}') from None
         router, path = app.router, app.settings.routing
@@ -79,7 +80,7 @@ def admin(app: App) -> list[Route]:
     async def start(request: Request) -> Response:
         given = await told(request)
         try:
-            challenger = Served.model_validate(given["challenger"])
+            challenger = _pinned(Served.model_validate(given["challenger"]))
             plan = RolloutPlan.parse(**given["plan"])
         except (LookupError, TypeError, ValueError) as error:
             raise HTTPException(400, f'send {{"challenger": {{"path": ...}}, "plan": {{...}}}}: {error}') from None
@@ -127,6 +128,11 @@ def admin(app: App) -> list[Route]:
         Route("/admin/status", status), Route("/admin/champion", swap, methods=["PUT"]),
         Route("/admin/rollout", rollout, methods=list(deeds)),
     ]  # fmt: skip
+
+
+def _pinned(served: Served) -> Served:
+    """With the version that an alias of the registry names now, so that it cannot move under a rollout."""
+    return served.model_copy(update={"path": pinned(served.path)})
 
 
 @contextmanager

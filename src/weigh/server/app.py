@@ -123,6 +123,8 @@ class App:
                 self.need_token(head.bearer)
             body = await self.body(head, receive)
             door = self.router.door
+            if door.kind != "tensors":
+                raise Refused(400, f"{self.settings.name} is a language model: POST /v1/chat/completions")
             try:
                 asked = tensors.read(body, head.header, door.inputs, door.outputs)
             except BadRequest as error:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from weigh.choice import UsageError
 from weigh.data.cache import kept_json, replacing
+from weigh.model.registry import registered_version
 from weigh.rollout.judge import Judge, Verdict
+from weigh.rollout.shadow import Counterfactual
 from weigh.server import rollouts
 from weigh.server import routing as files
 from weigh.server.log import Tail
@@ -40,6 +43,8 @@ class Conductor:
         self.folder = rollouts.folder_of(settings, rollout.id)
         self.judge = Judge(rollout.plan)
         self._arms: OrderedDict[str, tuple[int, bool]] = OrderedDict()
+        self._agreements: OrderedDict[str, bool] = OrderedDict()
+        self._unseen: dict[str, Counterfactual] = {}
         self._units: set[tuple[int, str]] = set()
         self._met: dict[int, list[int]] = {}
         self._seen: dict[tuple[str, ...], list[tuple[float, ...]]] = {}
@@ -49,21 +54,28 @@ class Conductor:
         kept = kept_json(self.folder / "judge.json")
         places: dict[str, dict[str, int]] = {}
         self._missing = 0
+        self._promoted = ""
         if kept is not None:
             self.judge.restore(kept["judge"])
             places, self._requests, self._missing = kept["places"], kept["requests"], kept["missing"]
-            self._remember(places["predictions"])
+            self._remember(places)
+            for name, state in kept["unseen"].items():
+                self._unseen[name] = Counterfactual(rollout.plan.metric(name), rollout.plan.alpha).restore(state)
         self._tails = {
             kind: Tail(settings.logs, kind, places.get(kind)) for kind in ("predictions", "shadow", "feedback")
         }
         self._lost_before = 0 if kept is not None else lost()
 
-    def _remember(self, places: dict[str, int]) -> None:
+    def _remember(self, places: dict[str, dict[str, int]]) -> None:
         """Who met whom in what was read already, for feedback that comes later."""
-        for entry in Tail(self.settings.logs).read_up_to(places):
-            if entry.get("rollout") == self.rollout.id and "explicit" not in entry:
+        logs = self.settings.logs
+        for entry in Tail(logs).read_up_to(places["predictions"]):
+            if self._ours(entry):
                 self._known(entry)
         self._met.clear()  # those were counted before
+        for copy in Tail(logs, "shadow").read_up_to(places["shadow"]):
+            if copy.get("rollout") == self.rollout.id and self.rollout.plan.shares[copy["stage"]] == 0.0:
+                self._agreed(copy)
 
     def step(self) -> Verdict:
         """Read what is new, judge it, and act."""
@@ -72,7 +84,7 @@ class Conductor:
         opinions = list(self._tails["feedback"].read())
         self._take(entries, copies, opinions)
         verdict = self.judge.look(time.monotonic())
-        verdict = self._heard(verdict)
+        verdict = self._registered(self._heard(verdict))
         self._keep(verdict)
         self._act(verdict)
         return verdict
@@ -101,17 +113,40 @@ class Conductor:
         self._met.clear()
         shares = self.rollout.plan.shares
         for entry in entries:
-            if entry["arm"] != "champion" or shares[entry["stage"]] == 0.0:
-                self._observe(entry, entry["arm"] == "canary", _served(entry))
+            if shares[entry["stage"]] == 0.0:
+                self._observe(entry, False, {"error": _failed(entry)})
+            elif entry["arm"] != "champion":
+                self._observe(entry, entry["arm"] == "canary", {"error": _failed(entry), "latency": entry["ms"]})
         for copy in copies:
             seen = {"disagreement": copy.get("disagreement")}
             if shares[copy["stage"]] == 0.0:
-                seen |= {"error": copy["error"], "latency": copy["ms"]}
+                seen["error"] = copy["error"]
+                self._agreed(copy)
             self._observe(copy, True, seen)
         for opinion in opinions:
+            self._imagined(opinion)
             if (known := self._arms.get(opinion["id"])) is not None:
                 self._observe(opinion | {"stage": known[0]}, known[1], opinion["values"])
         self._tell()
+
+    def _agreed(self, copy: dict[str, Any]) -> None:
+        """Remember whether a copy was answered as its original, for feedback that comes later."""
+        if (found := copy.get("disagreement")) is not None:
+            self._agreements[copy["id"]] = found == 0
+            if len(self._agreements) > REMEMBERED:
+                self._agreements.popitem(last=False)
+
+    def _imagined(self, opinion: dict[str, Any]) -> None:
+        """What feedback on a request says of a release that only answered its copy."""
+        if (agreed := self._agreements.get(opinion["id"])) is None:
+            return
+        for name, value in opinion["values"].items():
+            if name not in self._metrics:
+                continue
+            metric = self.rollout.plan.metric(name)
+            if metric.low <= value <= metric.high:
+                made = self._unseen.setdefault(name, Counterfactual(metric, self.rollout.plan.alpha))
+                made.add([agreed], [value])
 
     def _observe(self, entry: dict[str, Any], canary: bool, values: dict[str, Any]) -> None:
         """Note one observation for the judge, by the metrics that it shows."""
@@ -148,17 +183,22 @@ class Conductor:
     def _keep(self, verdict: Verdict) -> None:
         """Write what is known, and how it stands."""
         places = {kind: tail.places for kind, tail in self._tails.items()}
-        state = {"judge": self.judge.state(), "places": places, "requests": self._requests, "missing": self._missing}
+        state = {
+            "judge": self.judge.state(), "places": places, "requests": self._requests, "missing": self._missing,
+            "unseen": {name: one.state() for name, one in self._unseen.items()},
+        }  # fmt: skip
         with replacing(self.folder / "judge.json") as temporary:
             temporary.write_bytes(orjson.dumps(state))
         told = {
             "verdict": verdict.model_dump(mode="json"), "at": time.time(), "requests": self._requests,
+            "unseen": {name: one.bounds().model_dump(mode="json") for name, one in self._unseen.items()},
             "standing": [one.model_dump(mode="json") for one in self.judge.standing()],
         }  # fmt: skip
         with replacing(self.folder / "status.json") as temporary:
             temporary.write_bytes(orjson.dumps(told))
 
     def _act(self, verdict: Verdict) -> None:
+        """Move the traffic."""
         if verdict.verdict == "hold" and verdict.move == "stay":
             return
         with files.changing(self.settings.routing) as change:
@@ -169,7 +209,7 @@ class Conductor:
 
     def _moved(self, now: Routing, verdict: Verdict) -> Routing:
         if verdict.verdict == "ship":
-            rollouts.over(self.settings, self.rollout, "shipped", verdict.reason)
+            rollouts.over(self.settings, self.rollout, "shipped", verdict.reason, self._promoted)
             return now.model_copy(update={"champion": self.rollout.challenger, "challenge": None})
         if verdict.verdict == "roll back":
             rollouts.over(self.settings, self.rollout, "rolled back", verdict.reason)
@@ -177,7 +217,27 @@ class Conductor:
         self.judge.begin(verdict.stage)
         return now.model_copy(update={"challenge": rollouts.challenge_of(self.rollout, verdict.stage)})
 
+    def _registered(self, verdict: Verdict) -> Verdict:
+        """A release out of MLflow's registry becomes its champion there before all users meet it here."""
+        version = registered_version(self.rollout.challenger.path)
+        if verdict.verdict != "ship" or version is None:
+            return verdict
+        from weigh.model.promotion import promote
 
-def _served(entry: dict[str, Any]) -> dict[str, Any]:
-    """What a request shows by itself: whether its arm failed, and how long it took."""
-    return {"error": float(entry["status"] >= 429 or "error" in entry), "latency": entry["ms"]}
+        tags = {
+            "weigh.rollout": self.rollout.id, "weigh.verdict": "ship", "weigh.reason": verdict.reason,
+            "weigh.alpha": str(self.rollout.plan.alpha),
+        }  # fmt: skip
+        try:
+            done = promote(*version, tags)
+        except UsageError as error:
+            here = {"verdict": "hold", "move": "stay", "reason": f"{verdict.reason}; not promoted: {error}"}
+            return verdict.model_copy(update=here)
+        before = f", version {done.previous} is `previous`" if done.previous else ""
+        self._promoted = f"{done.uri} is `champion` of {done.name}{before}."
+        return verdict
+
+
+def _failed(entry: dict[str, Any]) -> float:
+    """Whether the arm that a request was assigned to had no answer."""
+    return float(entry["status"] >= 429 or "error" in entry)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 from pydantic import Field
 
-from weigh.choice import Frozen, UsageError, unknown
+from weigh.choice import Frozen, UsageError, content_digest, unknown
 from weigh.data.cache import replacing
 from weigh.rollout.plan import RolloutPlan
 from weigh.server.routing import Challenge, Routing, Served
@@ -87,11 +87,29 @@ def latest(settings: ServerSettings) -> Rollout | None:
     return read(settings, ids[-1]) if ids else None
 
 
-def over(settings: ServerSettings, rollout: Rollout, end: End, reason: str) -> Rollout:
-    """The same, ended and kept."""
+def over(settings: ServerSettings, rollout: Rollout, end: End, reason: str, promoted: str = "") -> Rollout:
+    """The same, ended and kept, with a record of what was decided on which evidence.
+
+    Args:
+        promoted: what became of it in the registry.
+    """
     made = rollout.model_copy(update={"end": end, "ended": time.time(), "reason": reason})
     keep(settings, made)
+    with replacing(folder_of(settings, rollout.id) / "record.md") as temporary:
+        temporary.write_text(_record(status_of(settings, made), made, promoted), encoding="utf-8")
     return made
+
+
+def _record(told: dict[str, Any], rollout: Rollout, promoted: str) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    names = [Path(one.path).name for one in (rollout.challenger, rollout.champion)]
+    made = Environment(loader=PackageLoader("weigh"), undefined=StrictUndefined, trim_blocks=True, autoescape=False)
+    return made.get_template("rollout.md.j2").render(
+        rollout=rollout, standing=told["standing"], requests=told["requests"], promoted=promoted,
+        title=f"Rollout {rollout.id} of {names[0]} against {names[1]}: {rollout.end}",
+        day=time.strftime("%Y-%m-%d", time.gmtime(rollout.ended)), evidence=content_digest(told["standing"]),
+    )  # fmt: skip
 
 
 def status_of(settings: ServerSettings, rollout: Rollout) -> dict[str, Any]:

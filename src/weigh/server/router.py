@@ -278,17 +278,18 @@ def _why(error: Exception) -> str:
     return str(error) or {Down: "the process is gone", Late: "too late", Full: "too many wait"}[type(error)]
 
 
+def wanted_of(settings: ServerSettings) -> Served:
+    """The model that a server was told to serve."""
+    path = settings.model if ":/" in settings.model else str(Path(settings.model).absolute())
+    return Served(path=path, architecture=settings.architecture)
+
+
 def started(settings: ServerSettings) -> Routing:
     """The routing that a server begins with: the file's, or else the model that it was told, alone."""
     found = files.read(settings.routing)
     if found is None:
-        path = (
-            settings.model
-            if "://" in settings.model or ":/" in settings.model
-            else str(Path(settings.model).absolute())
-        )
         with files.changing(settings.routing) as change:
-            change(Routing(champion=Served(path=path, architecture=settings.architecture)))
+            change(Routing(champion=wanted_of(settings)))
         found = files.read(settings.routing)
         assert found is not None
     return found

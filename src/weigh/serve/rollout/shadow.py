@@ -30,9 +30,9 @@ class Shadow(Release):
         from weigh.rollout.judge import Judge
 
         plan = traffic.plan
-        served = tuple(one for one in plan.guardrails if one.served)
+        served = tuple(one for one in plan.guardrails if one.shadowed)
         if not served:
-            raise Unfit("copies show errors and latency alone, and no guardrail bounds those: state one, or use canary")
+            raise Unfit("copies show errors and disagreement alone, and no guardrail bounds those: state one, or use canary")
         copies = plan.model_copy(update={"guardrails": served, "goal": None, "shadow": True, "stages": (0.5, 1.0)})
         judge = Judge(copies)
         while (seen := traffic.serve(self.share, self.share, shadow=True)) is not None:
