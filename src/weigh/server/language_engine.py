@@ -17,6 +17,7 @@ from weigh.serve.batching import (
     Batching,
     Closed,
     Full,
+    GgufModel,
     LanguageModel,
     Late,
     Limits,
@@ -146,7 +147,8 @@ class LocalEngine(TextEngine):
         detokenizer, stopper = Detokenizer(self._tokenizer, ids), Stopper(settings.stop)
         with _told():
             async for token in stream:
-                text = stopper.push("" if token.end == "stop" else detokenizer.push(token.id))
+                known = "" if token.end == "stop" else token.text
+                text = stopper.push(detokenizer.push(token.id) if known is None else known)
                 if token.end and not stopper.stopped:
                     text += stopper.push(detokenizer.flush())
                     text += "" if stopper.stopped else stopper.flush()
@@ -186,32 +188,46 @@ def open_engine(
     """Check a language model, load it, and make it serve; called on the event loop that will use it.
 
     Args:
-        path: a Hugging Face folder.
+        path: a Hugging Face folder, or a .gguf file, which llama.cpp runs.
         batching: an option of serve/batching.
         context: the most tokens of prompt and answer together; the model's own limit where that is lower.
 
     Raises:
-        UsageError: it is no such folder, or damaged.
+        UsageError: it is none of them, or damaged.
         Unfit: the option cannot serve it.
     """
     from weigh.model.module import load_module, load_tokenizer
     from weigh.model.source import open_source
 
     source = open_source(path)
-    if source.format != "huggingface" or source.kind != "language":
+    if source.format not in ("huggingface", "gguf") or source.kind != "language":
         raise UsageError(
-            f"model={path} is no language model in a Hugging Face folder (config.json, safetensors, tokenizer); a GGUF "
-            "is served by llama.cpp's own server, other models by the Open Inference Protocol"
+            f"model={path} is no language model in a Hugging Face folder (config.json, safetensors, tokenizer) or a "
+            "GGUF; other models answer the Open Inference Protocol"
         )
-    module, tokenizer = load_module(source), load_tokenizer(source)
-    config = module.config.get_text_config()
-    most = min(context, getattr(config, "max_position_embeddings", None) or context)
-    batcher = batching.start(LanguageModel(module, _ends(module, tokenizer), most, threads), limits or Limits())
-    return LocalEngine(batcher, tokenizer, About(most, bool(tokenizer.chat_template)), config.vocab_size)
+    tokenizer, limits = load_tokenizer(source), limits or Limits()
+    if source.format == "gguf":
+        most, words = min(context, _context_of(source.path)), len(tokenizer)
+        batcher = batching.start(GgufModel(source.path, _ends(None, tokenizer), most, threads), limits)
+    else:
+        module = load_module(source)
+        config = module.config.get_text_config()
+        most, words = min(context, getattr(config, "max_position_embeddings", None) or context), config.vocab_size
+        batcher = batching.start(LanguageModel(module, _ends(module, tokenizer), most, threads), limits)
+    return LocalEngine(batcher, tokenizer, About(most, bool(tokenizer.chat_template)), words)
 
 
 def _ends(module: Any, tokenizer: Any) -> frozenset[int]:
     """Tokens that end an answer: those that the model's generation config names, and the tokenizer's own."""
-    told = module.generation_config.eos_token_id
+    told = None if module is None else module.generation_config.eos_token_id
     named = told if isinstance(told, (list, tuple)) else [told]
     return frozenset(token for token in (*named, tokenizer.eos_token_id) if token is not None)
+
+
+def _context_of(path: Path) -> int:
+    """The context that a GGUF was trained for, in tokens."""
+    from gguf import GGUFReader
+
+    fields = GGUFReader(path).fields
+    family = fields["general.architecture"].contents()
+    return int(fields[f"{family}.context_length"].contents())

@@ -74,6 +74,26 @@ class LanguageModel:
 
 
 @dataclass(frozen=True, slots=True)
+class GgufModel:
+    """A GGUF, which llama.cpp runs, with batching of its own.
+
+    Attributes:
+        path: the file.
+        ends: token ids at which an answer ends, as the file has them.
+        context: the most tokens of prompt and answer together.
+        threads: of llama.cpp.
+    """
+
+    path: Path
+    ends: frozenset[int]
+    context: int
+    threads: int = 1
+
+
+Model: TypeAlias = RowsModel | LanguageModel | GgufModel
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How tokens are chosen.
 
@@ -100,12 +120,14 @@ class Token(NamedTuple):
         end: empty while it goes on; "stop" on one of the model's `ends`, "length" on the last of `max_tokens`.
         logprob: its log-probability under the model (before temperature and top_p), where asked for.
         top: the most likely tokens and theirs, where asked for.
+        text: what it adds to the answer, of a writer that tells texts instead of ids; its id may be -1 then.
     """
 
     id: int
     end: Literal["", "stop", "length"] = ""
     logprob: float | None = None
     top: tuple[tuple[int, float], ...] = ()
+    text: str | None = None
 
 
 class Stream(AsyncIterator[Token], ABC):
@@ -184,7 +206,7 @@ class Batching(Option):
     needs: ClassVar[Needs] = NEEDS
 
     @abstractmethod
-    def start(self, model: RowsModel | LanguageModel, limits: Limits) -> Batcher:
+    def start(self, model: Model, limits: Limits) -> Batcher:
         """Make a model serve; called on the event loop that will use it.
 
         Raises:

@@ -51,8 +51,8 @@ class BatchingBench(Bench):
         self.source = open_source(task.model, task.architecture, task.trust)
         if self.source.format == "gguf":
             raise UsageError(
-                f"model={task.model} is a GGUF, which llama.cpp runs with batching of its own: give the Hugging Face "
-                "folder that it was made of"
+                f"model={task.model} is a GGUF: llama.cpp batches it in one way alone, so that there is nothing to "
+                "choose; give the Hugging Face folder that it was made of"
             )
         self.requests = Requests(task, self.source)
         self.model = self._language() if self.source.kind == "language" else _rows_model(task, self.source)

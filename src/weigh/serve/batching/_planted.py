@@ -14,10 +14,9 @@ from weigh.serve.batching import (
     Batcher,
     Batching,
     BatchingTask,
-    LanguageModel,
     Limits,
     Load,
-    RowsModel,
+    Model,
     Sampling,
     Stream,
     Token,
@@ -45,7 +44,7 @@ class Dawdling(Batching):
 
     name: ClassVar[str] = "dawdling"
 
-    def start(self, model: RowsModel | LanguageModel, limits: Limits) -> Batcher:
+    def start(self, model: Model, limits: Limits) -> Batcher:
         return Window(most=4096, delay_ms=WAIT_MS).start(model, limits)
 
     def at_once(self) -> int:
@@ -60,7 +59,7 @@ class Shuffling(Batching):
 
     seed: int = Field(1, description="of the dice")
 
-    def start(self, model: RowsModel | LanguageModel, limits: Limits) -> Batcher:
+    def start(self, model: Model, limits: Limits) -> Batcher:
         return _Later(Single().start(model, limits), random.Random(self.seed))
 
     def at_once(self) -> int:

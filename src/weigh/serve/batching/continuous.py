@@ -7,7 +7,7 @@ from typing import final
 from pydantic import Field
 
 from weigh.choice import Unfit
-from weigh.serve.batching import Batcher, Batching, LanguageModel, Limits, RowsModel
+from weigh.serve.batching import Batcher, Batching, GgufModel, LanguageModel, Limits, Model
 
 
 @final
@@ -19,6 +19,7 @@ class Continuous(Batching):
     one. The loop is weigh's own over transformers' model. transformers 5.23 has a paged one (`make bench-batching` runs
     it beside this), about as fast on a CPU, but it takes its memory before the first request, knows no seed of a
     request, no deadline, and no log-probabilities but those of the tokens that it chose.
+    A GGUF is run by llama.cpp's server, which batches continuously too (and chooses its parts of prompts by itself).
 
     Good for language models under load: no place stays empty, nobody waits for the longest answer.
 
@@ -30,7 +31,11 @@ class Continuous(Batching):
     slots: int = Field(16, ge=1, description="texts that are written at once")
     chunk: int = Field(256, ge=1, description="tokens of prompts that are read between two tokens of the others")
 
-    def start(self, model: RowsModel | LanguageModel, limits: Limits) -> Batcher:
+    def start(self, model: Model, limits: Limits) -> Batcher:
+        if isinstance(model, GgufModel):
+            from weigh.serve.batching._llama_cpp import LlamaWriter
+
+            return LlamaWriter(model, limits, slots=self.slots)
         if not isinstance(model, LanguageModel):
             raise Unfit("continuous batching is for models that write token by token; type window for a model of rows")
         from weigh.serve.batching._writer import Writer

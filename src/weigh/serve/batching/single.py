@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from weigh.serve.batching import Batcher, Batching, LanguageModel, Limits, RowsModel
+from weigh.serve.batching import Batcher, Batching, GgufModel, LanguageModel, Limits, Model
 
 
 @final
@@ -19,11 +19,15 @@ class Single(Batching):
     Source: first come, first served; Erlang, Solution of some problems in the theory of probabilities (1917).
     """
 
-    def start(self, model: RowsModel | LanguageModel, limits: Limits) -> Batcher:
+    def start(self, model: Model, limits: Limits) -> Batcher:
         if isinstance(model, LanguageModel):
             from weigh.serve.batching._writer import Writer
 
             return Writer(model, limits, slots=1)
+        if isinstance(model, GgufModel):
+            from weigh.serve.batching._llama_cpp import LlamaWriter
+
+            return LlamaWriter(model, limits, slots=1)
         from weigh.serve.batching._rows import RowsBatcher
 
         return RowsBatcher(model, limits)

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, final
 
 from pydantic import Field
 
-from weigh.serve.batching import Batcher, Batching, LanguageModel, Limits, RowsModel
+from weigh.choice import Unfit
+from weigh.serve.batching import Batcher, Batching, GgufModel, LanguageModel, Limits, Model
 
 
 @final
@@ -32,11 +33,13 @@ class Window(Batching):
     most: int = Field(32, ge=1, description="rows of a run (of a language model: texts of a batch) that joining fills")
     delay_ms: float = Field(2.0, ge=0, description="ms that the oldest request waits for company")
 
-    def start(self, model: RowsModel | LanguageModel, limits: Limits) -> Batcher:
+    def start(self, model: Model, limits: Limits) -> Batcher:
         if isinstance(model, LanguageModel):
             from weigh.serve.batching._writer import Writer
 
             return Writer(model, limits, slots=self.most, static=True, delay=self.delay_ms / 1e3)
+        if isinstance(model, GgufModel):
+            raise Unfit("llama.cpp, which runs a GGUF, batches continuously: type continuous, or single")
         from weigh.serve.batching._rows import RowsBatcher
 
         return RowsBatcher(model, limits, self.most, self.delay_ms / 1e3)
