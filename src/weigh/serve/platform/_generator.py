@@ -1,7 +1,8 @@
 """The process that sends requests: raw sockets, prebuilt requests, one loop. It runs as a file, without weigh.
 
-Reads orders from standard input, a line of JSON each, and answers with a line. An order names a file of requests; what
-was seen of each (when it was due, how long it took, its status) is written as three rows of signed 64-bit integers.
+Reads orders from standard input, a line of JSON each, and answers with one as it begins and one as it ends. An order
+names a file of requests; what was seen of each (when it was due, how long it took, its status) is written as three rows
+of signed 64-bit integers.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class Load:
         for _ in range(self.asked["connections"]):
             self.watch(Line(address))
         self.poll.register(0, select.EPOLLIN)
+        print("{}", flush=True)  # from here on it can be told to stop
         begun = self.clock()
         end = begun + int(self.asked["seconds"] * 1e9) if self.asked["seconds"] else sys.maxsize
         self.next_due = begun

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 from urllib.parse import urlsplit
 
 from weigh.serve.platform import _generator
@@ -143,7 +143,11 @@ class Generator:
         patience: float = PATIENCE,
         seed: int = 0,
     ) -> None:
-        """As `run`, without waiting for the end; without `count` and `seconds` it goes on until `stop`."""
+        """As `run`, without waiting for the end; without `count` and `seconds` it goes on until `stop`.
+
+        Raises:
+            RuntimeError: nothing takes connections at the address.
+        """
         parts, home = urlsplit(url), Path(self._folder.name)
         asked = {
             "host": parts.hostname, "port": parts.port, "requests": str(self._written(requests)),
@@ -151,6 +155,7 @@ class Generator:
             "patience": patience, "seed": seed, "results": str(home / "results"), "bodies": str(home / "bodies"),
         }  # fmt: skip
         self._tell(json.dumps(asked).encode() + b"\n")
+        self._heard()
 
     def stop(self) -> Seen:
         """No more requests; what was seen of all."""
@@ -161,10 +166,7 @@ class Generator:
         """Wait for the end of what was started."""
         import numpy as np
 
-        assert self._process.stdout
-        told = json.loads(self._process.stdout.readline() or '{"error": "the process that sends requests ended"}')
-        if "error" in told:
-            raise RuntimeError(f"the load could not be put on the server: {told['error']}")
+        told = self._heard()
         columns = np.fromfile(Path(self._folder.name) / "results", np.int64).reshape(3, -1)
         bodies = {
             int.from_bytes(one[:4], "little"): one[4:]
@@ -176,6 +178,19 @@ class Generator:
     def close(self) -> None:
         """End the process."""
         self._end()
+
+    def _heard(self) -> dict[str, Any]:
+        """The next line of the process.
+
+        Raises:
+            RuntimeError: it is an error, or the process ended.
+        """
+        assert self._process.stdout
+        told = json.loads(self._process.stdout.readline() or '{"error": "the process that sends requests ended"}')
+        if "error" in told:
+            raise RuntimeError(f"the load could not be put on the server: {told['error']}")
+        found: dict[str, Any] = told
+        return found
 
     def _tell(self, line: bytes) -> None:
         assert self._process.stdin

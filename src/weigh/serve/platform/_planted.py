@@ -50,7 +50,7 @@ def write_toy(folder: Path, seed: int = 0) -> PlatformTask:
     np.savez(folder / "rows.npz", X=X)
     return PlatformTask(
         model=folder / "toy.onnx", data=folder / "rows.npz", connections=4, requests=40, warmup=4, rounds=40,
-        samples=4, payloads=16, parity_rows=16, swap_seconds=0.2,
+        samples=4, payloads=16, parity_rows=16, swap_seconds=0.1,
     )  # fmt: skip
 
 
