@@ -29,6 +29,7 @@ from weigh.serve.batching import (
 from weigh.server.language import About, Ask, Piece, Scored, Settings, TextEngine, TextError, merged
 from weigh.server.language_text import Detokenizer, Stopper, token_text
 
+PLATFORMS = {"huggingface": "pytorch_text", "gguf": "llamacpp_text"}
 CONTEXT = 8192
 """The most tokens of prompt and answer where nobody says otherwise; less where the model has less."""
 
@@ -42,9 +43,14 @@ class LocalEngine(TextEngine):
         tokenizer: of transformers.
         about: what is served.
         vocabulary: tokens that the model knows.
+        digest: of the model's content, SHA-256 in hexadecimal digits.
+        platform: what runs it, as the Open Inference Protocol names platforms.
     """
 
-    def __init__(self, batcher: Batcher, tokenizer: Any, about: About, vocabulary: int) -> None:
+    def __init__(
+        self, batcher: Batcher, tokenizer: Any, about: About, vocabulary: int, digest: str = "", platform: str = ""
+    ) -> None:  # fmt: skip
+        self.digest, self.platform = digest, platform
         self._batcher, self._tokenizer, self._about, self._vocabulary = batcher, tokenizer, about, vocabulary
         self._encoder = ThreadPoolExecutor(1, "weigh-encode")  # tokenizers may not encode in two threads at once
 
@@ -214,7 +220,8 @@ def open_engine(
         config = module.config.get_text_config()
         most, words = min(context, getattr(config, "max_position_embeddings", None) or context), config.vocab_size
         batcher = batching.start(LanguageModel(module, _ends(module, tokenizer), most, threads), limits)
-    return LocalEngine(batcher, tokenizer, About(most, bool(tokenizer.chat_template)), words)
+    about, platform = About(most, bool(tokenizer.chat_template)), PLATFORMS[source.format]
+    return LocalEngine(batcher, tokenizer, about, words, source.digest, platform)
 
 
 def _ends(module: Any, tokenizer: Any) -> frozenset[int]:
