@@ -41,6 +41,8 @@ def validated(manifests: Sequence[Mapping[str, Any]], crds: Path | None, version
     """
     unchecked = []
     for one in manifests:
+        if lacking := [name for name in ("apiVersion", "kind", "metadata") if name not in one]:
+            raise UsageError(f"a manifest has no {' and no '.join(lacking)}; it has {', '.join(one)}")
         group = str(one["apiVersion"]).rpartition("/")[0]
         if group in CORE:
             errors = list(_core(one, version))
