@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import signal
@@ -121,11 +122,9 @@ class Running:
         """Wait for something, and say what the server printed where it does not come."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            try:
+            with contextlib.suppress(OSError):  # of a server that is being started again
                 if until():
                     return
-            except OSError:
-                pass  # a server that is being started again
             assert self.process is not None
             assert self.process.poll() in (None, -9), self.printed()
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A hook for Schemathesis: HTTP says that unknown headers are ignored (RFC 9110, 5.1), so none is sent to be refused."""
+"""A hook for Schemathesis: unknown headers are ignored (RFC 9110, 5.1), so that none is sent to be refused."""
 
 from __future__ import annotations
 

@@ -1,12 +1,11 @@
-"""What administrators do: who serves, another champion. Every call bears the token."""
+"""What administrators do: who serves, another champion, rollouts. Every call bears the token."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -27,119 +26,128 @@ if TYPE_CHECKING:
 
 def admin(app: App) -> list[Route]:
     """The routes under /admin."""
-    from weigh.server.app import Head
-    from weigh.server.pages import reply
+    made = Administration(app)
+    return [
+        Route("/admin/status", made.only({"GET": made.status}), methods=["GET"]),
+        Route("/admin/champion", made.only({"PUT": made.swap}), methods=["PUT"]),
+        Route(
+            "/admin/rollout", made.only({"GET": made.standing, "POST": made.start, "DELETE": made.abort}),
+            methods=["GET", "POST", "DELETE"],
+        ),
+    ]  # fmt: skip
 
-    async def told(request: Request) -> Any:
-        """The body, once the call is known to bear the token."""
-        head = Head(request.scope["headers"], b"")
-        app.need_token(head.bearer)
-        if request.method == "GET":
-            return None
-        try:
-            found = orjson.loads(await app.body(head, request.receive))
-        except orjson.JSONDecodeError as error:
-            raise HTTPException(400, f"the body is no JSON: {error}") from None
-        if not isinstance(found, dict):
-            raise HTTPException(400, "the body is no object")
-        return found
 
-    async def status(request: Request) -> Response:
-        await told(request)
-        router = app.router
+@final
+class Administration:
+    """What calls under /admin do; each gets the body of its call."""
+
+    def __init__(self, app: App) -> None:
+        self._app, self._settings = app, app.settings
+
+    def only(
+        self, deeds: dict[str, Callable[[bytes], Awaitable[Any]]]
+    ) -> Callable[[Request], Awaitable[Response]]:  # fmt: skip
+        """An endpoint that does what the method says, for whoever bears the token."""
+        from weigh.server.app import Head
+
+        async def endpoint(request: Request) -> Response:
+            head = Head(request.scope["headers"], b"")
+            self._app.need_token(head.bearer)
+            body = await self._app.body(head, request.receive)
+            return Response(orjson.dumps(await deeds[request.method](body)), media_type="application/json")
+
+        return endpoint
+
+    async def status(self, body: bytes) -> dict[str, Any]:
+        """Who serves, and how it goes."""
+        router = self._app.router
         arms = [
             {"arm": arm.name, "version": arm.version, "path": arm.served.path, "up": arm.up, "waiting": arm.waiting,
              "pid": getattr(arm, "pid", None)}
             for arm in router.arms()
         ]  # fmt: skip
-        return reply(
-            {"name": app.settings.name, "routing": router.now.model_dump(mode="json"), "arms": arms,
-             "shares": {one.arm: one.high - one.low for one in router.cut}, "swaps": router.swaps,
-             "trouble": router.trouble, "lost": router.log.lost, "dropped": router.dropped,
-             "pid": os.getpid()}
-        )  # fmt: skip
+        return {
+            "name": self._settings.name, "routing": router.now.model_dump(mode="json"), "arms": arms,
+            "shares": {one.arm: one.high - one.low for one in router.cut}, "swaps": router.swaps,
+            "trouble": router.trouble, "lost": router.log.lost, "dropped": router.dropped, "pid": os.getpid(),
+        }  # fmt: skip
 
-    async def swap(request: Request) -> Response:
+    async def swap(self, body: bytes) -> dict[str, Any]:
+        """Another champion, without a gap."""
         try:
-            served = _pinned(Served.model_validate(await told(request)))
+            served = _pinned(Served.model_validate(_object(body)))
         except ValueError as error:
             raise HTTPException(400, f'send {{"path": PATH OF THE MODEL}}: {error}') from None
-        router, path = app.router, app.settings.routing
-        with changing_now(path) as change:
-            now = files.read(path) or router.now
+        with self._changing() as (now, change):
             if now.challenge is not None:
                 raise HTTPException(409, "a rollout is under way: `weigh rollout abort` first")
             wanted = now.model_copy(update={"champion": served})
-            try:
-                await router.become(wanted)
-            except Failed as error:
-                raise HTTPException(409, str(error)) from None
+            await self._become(wanted)
             change(wanted)
-        return reply({"version": router.champion.version})
+        return {"version": self._app.router.champion.version}
 
-    async def start(request: Request) -> Response:
-        given = await told(request)
+    async def start(self, body: bytes) -> dict[str, Any]:
+        """Begin a rollout."""
         try:
+            given = _object(body)
             challenger = _pinned(Served.model_validate(given["challenger"]))
             plan = RolloutPlan.parse(**given["plan"])
         except (LookupError, TypeError, ValueError) as error:
             raise HTTPException(400, f'send {{"challenger": {{"path": ...}}, "plan": {{...}}}}: {error}') from None
-        router, path = app.router, app.settings.routing
-        with changing_now(path) as change:
-            now = files.read(path) or router.now
+        with self._changing() as (now, change):
             if now.challenge is not None:
                 raise HTTPException(409, f"rollout {now.challenge.id} is under way: `weigh rollout abort` ends it")
-            rollout, wanted = rollouts.planned(app.settings, now, challenger, plan)
-            try:
-                await router.become(wanted)
-            except Failed as error:
-                raise HTTPException(409, str(error)) from None
-            rollouts.keep(app.settings, rollout)
+            rollout, wanted = rollouts.planned(self._settings, now, challenger, plan)
+            await self._become(wanted)
+            rollouts.keep(self._settings, rollout)
             change(wanted)
-        return reply({"id": rollout.id})
+        return {"id": rollout.id}
 
-    async def standing(request: Request) -> Response:
-        await told(request)
-        found = rollouts.latest(app.settings)
+    async def standing(self, body: bytes) -> dict[str, Any]:
+        """How the last rollout stands."""
+        found = rollouts.latest(self._settings)
         if found is None:
             raise HTTPException(404, "there was no rollout yet: `weigh rollout start MODEL`")
-        return reply(rollouts.status_of(app.settings, found))
+        return rollouts.status_of(self._settings, found)
 
-    async def abort(request: Request) -> Response:
-        head = Head(request.scope["headers"], b"")
-        app.need_token(head.bearer)
-        router, path = app.router, app.settings.routing
-        with changing_now(path) as change:
-            now = files.read(path) or router.now
+    async def abort(self, body: bytes) -> dict[str, Any]:
+        """End the rollout that is under way."""
+        with self._changing() as (now, change):
             if now.challenge is None:
                 raise HTTPException(409, "no rollout is under way")
             wanted = now.model_copy(update={"challenge": None})
-            await router.become(wanted)
+            await self._become(wanted)
             change(wanted)
-            rollouts.over(app.settings, rollouts.read(app.settings, now.challenge.id), "aborted", "by hand")
-        return reply({"aborted": now.challenge.id})
+            rollouts.over(self._settings, rollouts.read(self._settings, now.challenge.id), "aborted", "by hand")
+        return {"aborted": now.challenge.id}
 
-    deeds = {"GET": standing, "POST": start, "DELETE": abort}
+    async def _become(self, wanted: Routing) -> None:
+        try:
+            await self._app.router.become(wanted)
+        except Failed as error:
+            raise HTTPException(409, str(error)) from None
 
-    async def rollout(request: Request) -> Response:
-        return await deeds[request.method](request)
+    @contextmanager
+    def _changing(self) -> Iterator[tuple[Routing, Callable[[Routing], None]]]:
+        """The routing, which is ours alone; where somebody else changes it the call is refused instead of waiting."""
+        path = self._settings.routing
+        try:
+            with files.changing(path, wait=False) as change:
+                yield files.read(path) or self._app.router.now, change
+        except BlockingIOError:
+            raise HTTPException(409, "somebody else changes who serves just now; try again") from None
 
-    return [
-        Route("/admin/status", status), Route("/admin/champion", swap, methods=["PUT"]),
-        Route("/admin/rollout", rollout, methods=list(deeds)),
-    ]  # fmt: skip
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise HTTPException(400, f"the body is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise HTTPException(400, "the body is no object")
+    return found
 
 
 def _pinned(served: Served) -> Served:
     """With the version that an alias of the registry names now, so that it cannot move under a rollout."""
     return served.model_copy(update={"path": pinned(served.path)})
-
-
-@contextmanager
-def changing_now(path: Path) -> Iterator[Callable[[Routing], None]]:
-    """The routing file is ours alone; where somebody else changes it, the call is refused instead of waiting."""
-    try:
-        with files.changing(path, wait=False) as change:
-            yield change
-    except BlockingIOError:
-        raise HTTPException(409, "somebody else changes who serves just now; try again") from None

@@ -161,12 +161,16 @@ def _request(inputs: tuple[Tensor, ...], outputs: list[str]) -> dict[str, Any]:
         "type": "object",
         "required": ["inputs"],
         "properties": {
-            "id": TEXT,
-            "parameters": {"type": "object", "properties": {"unit": TEXT}},
+            "id": _or_null(TEXT),
+            "parameters": _or_null({"type": "object", "properties": {"unit": _or_null(TEXT)}}),
             "inputs": {"type": "array", "items": False, "prefixItems": parts, "minItems": len(parts)},
-            "outputs": _list({**_object({"name": {"enum": outputs}})}),
+            "outputs": _or_null(_list(_object({"name": {"enum": outputs}}))),
         },
     }
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    return {**schema, "type": [schema["type"], "null"]}
 
 
 def _input(one: Tensor) -> dict[str, Any]:

@@ -82,13 +82,7 @@ def pages(app: App) -> Starlette:
         head = Head(request.scope["headers"], b"")
         if app.settings.private:
             app.need_token(head.bearer)
-        entries = _feedback(await app.body(head, request.receive))
-        kept = sum(app.router.feedback.write(entry) for entry in entries)
-        if kept < len(entries):
-            raise HTTPException(
-                507, f"{kept} of {len(entries)} entries were kept: the disk refuses; send the rest again"
-            )
-        return reply({"kept": kept})
+        return reply({"kept": kept(app, await app.body(head, request.receive))})
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)
@@ -122,6 +116,19 @@ class _Inference(Response):
         self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
     ) -> None:
         await self._app.infer(scope, receive, send, self._version)
+
+
+def kept(app: App, body: bytes) -> int:
+    """Keep what came of earlier answers; how many entries there were.
+
+    Raises:
+        HTTPException: they are none, or the disk refuses.
+    """
+    entries = _feedback(body)
+    found = sum(app.router.feedback.write(entry) for entry in entries)
+    if found < len(entries):
+        raise HTTPException(507, f"{found} of {len(entries)} entries were kept: the disk refuses; send the rest again")
+    return found
 
 
 def _feedback(body: bytes) -> list[dict[str, Any]]:
