@@ -16,7 +16,7 @@ TEXT = {"type": "string", "maxLength": 256, "pattern": "^[ -~]*$"}
 ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 WHOLE = {"type": "integer", "minimum": 0}
 INTEGERS = {"INT8": 8, "INT16": 16, "INT32": 32, "INT64": 64, "UINT8": 8, "UINT16": 16, "UINT32": 32, "UINT64": 64}
-FLOATS = {"FP16": 65504.0, "FP32": 3.4028234e38, "FP64": 1.7976931e308}
+FLOATS = {"FP16": 65504.0, "FP32": 3.4028234663852886e38, "FP64": 1.7976931348623157e308}
 WHY = {
     400: "what was sent cannot be read, or is not what the model takes", 401: "the token is missing or another",
     404: "there is no such model, version or rollout", 408: "the body did not come in time",
