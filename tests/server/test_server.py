@@ -84,6 +84,7 @@ BAD = {
     "text": (_with(data=["1", "2", "3", "4"]), "not all FP32"),
     "null": (_with(data=[None] * 4), "not all FP32"),
     "booleans": (_with(data=[True] * 4), "not all FP32"),
+    "a boolean among numbers": (_with(data=[[1.0, 2.0], [3.0, True]]), "not all FP32"),
     "too large": (_with(data=[1e300] * 4), "cannot"),
     "another type": (_with(datatype="INT64"), "is FP32"),
     "another output": ({**GOOD, "outputs": [{"name": "z"}]}, "gives no output 'z'"),

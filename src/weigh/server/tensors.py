@@ -212,6 +212,8 @@ def _from_json(one: Mapping[str, Any], tensor: Tensor) -> NDArray[Any]:
         raise BadRequest(f"the data of input '{name}' is no list")
     if tensor.datatype == "BYTES":
         return _strings(data, shape, name)
+    if tensor.datatype != "BOOL" and _holds_bool(data):
+        raise BadRequest(f"the data of input '{name}' is not all {tensor.datatype}: true and false are no numbers")
     try:
         values = np.array(data)
     except ValueError:
@@ -219,6 +221,12 @@ def _from_json(one: Mapping[str, Any], tensor: Tensor) -> NDArray[Any]:
     if values.size != math.prod(shape):
         raise BadRequest(f"input '{name}' has {values.size} values, but its shape {shape} takes {math.prod(shape)}")
     return _typed(values, tensor).reshape(shape)
+
+
+def _holds_bool(data: list[Any]) -> bool:
+    """Whether true or false stands among the numbers, which NumPy would take for 1 and 0."""
+    kinds = set(map(type, data))
+    return bool in kinds or (list in kinds and any(type(one) is list and _holds_bool(one) for one in data))
 
 
 def _typed(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
