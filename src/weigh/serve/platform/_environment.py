@@ -157,10 +157,8 @@ def _open_to(folder: Path) -> None:
     """What this Python finds, the environment finds too, after its own."""
     import sysconfig
 
-    import weigh
-
     paths = sysconfig.get_paths()
-    known = [str(Path(weigh.__file__).parents[1]), paths["purelib"], paths["platlib"]]
+    known = [str(Path(__file__).resolve().parents[3]), paths["purelib"], paths["platlib"]]
     own = next(folder.glob("lib/python*/site-packages"))
     (own / "weigh-beside.pth").write_text("".join(f"{one}\n" for one in dict.fromkeys(known)))
 
