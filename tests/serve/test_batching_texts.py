@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
@@ -186,6 +187,36 @@ def test_who_goes_away_frees_the_slot(option: Batching, how: str):
     served(option, leave)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [Continuous(slots=5, chunk=7), Continuous(slots=6), Window(most=5, delay_ms=1.0)],
+    ids=lambda one: one.spec,
+)
+def test_who_joins_and_leaves_at_random_changes_nobody_elses_text(option: Batching):
+    dice = random.Random(0)
+    asked = [(prompt(place, dice.choice([1, 2, 9, 30])), dice.randint(1, 20)) for place in range(40)]
+    leaves = [dice.choice([None, None, 0, 1, 4]) for _ in asked]
+
+    async def one(batcher: Batcher, place: int) -> list[int]:
+        ids, count = asked[place]
+        await asyncio.sleep(0.002 * place)
+        stream, made = batcher.write(ids, Sampling(count)), []
+        while len(made) != leaves[place]:
+            token = await anext(stream, None)
+            if token is None:
+                break
+            made.append(token.id)
+        if leaves[place] == 0:
+            await asyncio.sleep(dice.random() * 0.01)
+        await stream.aclose()
+        return made
+
+    found = served(option, lambda batcher: asyncio.gather(*[one(batcher, place) for place in range(40)]))
+    for (ids, count), left, made in zip(asked, leaves, found, strict=True):
+        whole = alone(ids, count)
+        assert made == (whole if left is None else whole[: min(left, count)])
+
+
 def test_the_queue_is_bounded_and_deadlines_are_kept():
     async def crowd(batcher: Batcher) -> None:
         first = batcher.write(prompt(0, 4), Sampling(250))
@@ -309,7 +340,7 @@ def test_room_grows_and_rows_move_without_losing_anything():
     kept.update(one, 2 * one, 0)
     kept.reserve(5, 300)
     kept.move(1, 0, 3)
-    kept.aim(0, 1, torch.tensor([3]), 4)
+    kept.aim(0, 1, torch.tensor([[3]]), 4)
     keys, values = kept.update(torch.ones(1, 2, 1, 4), torch.ones(1, 2, 1, 4), 0)
     assert torch.equal(keys[:, :, :3], one) and torch.equal(values[:, :, :3], 2 * one) and keys.shape[2] == 4
     assert (keys[:, :, 3] == 1).all() and kept.bytes() == 2 * 4 * 5 * 2 * 320 * 4

@@ -137,7 +137,7 @@ class BatchingBench(Bench):
             with torch.inference_mode():
                 rows = Rows(self.model.module)
                 rows.kept.reserve(max(1, min(most, self.limits.tokens // length)), length)
-                rows.read(0, [1], 0)
+                rows.read(0, [[1]], [0])
                 return rows.kept.bytes()
         feed, model = self._feed(most), self.model
         if self.source.format == "onnx":

@@ -56,13 +56,15 @@ class Kept:
 
         Args:
             first, count: rows.
-            places: where the new token of each row stands, shape (count,); or the first of several of one row.
+            places: where the new tokens stand, shape (count, tokens); or where the first of them stands in all rows.
             longest: the longest row, new tokens included.
         """
         self._aim = (first, count, places, longest)
 
     def move(self, source: int, target: int, length: int) -> None:
-        """A row takes another's place."""
+        """A row takes another's place; one that has no tokens yet may have no memory either."""
+        if not length:
+            return
         for tensor in (*self._keys, *self._values):
             tensor[target, :, :length] = tensor[source, :, :length]
 
@@ -80,7 +82,7 @@ class Kept:
             if isinstance(places, int):
                 rows[:, :, places : places + new.shape[2]] = new
             else:
-                rows.scatter_(2, places.view(-1, 1, 1, 1).expand(-1, new.shape[1], 1, new.shape[3]), new)
+                rows.scatter_(2, places[:, None, :, None].expand(new.shape), new)
             whole.append(rows[:, :, :longest])
         return whole[0], whole[1]
 

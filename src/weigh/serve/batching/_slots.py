@@ -18,7 +18,8 @@ from weigh.serve.batching._sampling import Chooser, choose
 if TYPE_CHECKING:
     import torch
 
-CLOSE = 1e-3
+CLOSE, PADDED = 1e-3, 2
+"""Greatest difference of scores, of the greatest; padding makes prompts so many times as long at most."""
 
 
 class Text:
@@ -50,25 +51,35 @@ class Rows:
         self._eager = getattr(module.config, "_attn_implementation", "sdpa") == "eager"
         self.kept = Kept()
 
-    def read(self, row: int, part: Sequence[int], start: int) -> torch.Tensor:
-        """Read a part of a row's prompt, before which so many tokens stand; scores after it, shape (1, tokens)."""
+    def read(self, first: int, parts: Sequence[Sequence[int]], starts: Sequence[int]) -> torch.Tensor:
+        """Read parts of the prompts of some rows, before which so many tokens stand; scores, shape (rows, tokens).
+
+        Shorter parts are padded on the left, so that all end together. What is kept of padding lies where the row's
+        next token will, which no token of the part sees.
+        """
         import torch
 
-        end = start + len(part)
-        self.kept.reserve(row + 1, end)
-        self.kept.aim(row, 1, start, end)
-        places = torch.arange(start, end)
-        return self._run(torch.tensor([part]), places[None], (torch.arange(end) <= places[:, None])[None, None])
+        wide, ends = max(map(len, parts)), [start + len(part) for start, part in zip(starts, parts, strict=True)]
+        longest = max(ends) + (min(map(len, parts)) < wide)
+        ids = torch.tensor([[0] * (wide - len(part)) + list(part) for part in parts])
+        places = torch.tensor(
+            [
+                [end] * (wide - len(part)) + list(range(end - len(part), end))
+                for part, end in zip(parts, ends, strict=True)
+            ]
+        )
+        self.kept.reserve(first + len(parts), longest)
+        self.kept.aim(first, len(parts), starts[0] if len(parts) == 1 else places, longest)
+        return self._run(ids, places, (torch.arange(longest) <= places[:, :, None])[:, None])
 
     def write(self, tokens: Sequence[int], lengths: Sequence[int]) -> torch.Tensor:
         """Read one token of each of the first rows, which have so many before it; scores, shape (rows, tokens)."""
         import torch
 
-        longest, places = max(lengths) + 1, torch.tensor(lengths)
+        longest, places = max(lengths) + 1, torch.tensor(lengths)[:, None]
         self.kept.reserve(len(lengths), longest)
         self.kept.aim(0, len(lengths), places, longest)
-        sees = (torch.arange(longest) <= places[:, None])[:, None, None]
-        return self._run(torch.tensor(tokens)[:, None], places[:, None], sees)
+        return self._run(torch.tensor(tokens)[:, None], places, (torch.arange(longest) <= places)[:, None, None])
 
     def _run(self, ids: torch.Tensor, places: torch.Tensor, sees: torch.Tensor) -> torch.Tensor:
         import torch
@@ -85,7 +96,7 @@ class Rows:
 
 
 class Slots:
-    """Rows 0 to n - 1 are written, row n is a prompt that is read.
+    """Rows 0 to n - 1 are written; the next ones are prompts that are read, in order.
 
     Args:
         static: a text that has ended keeps its row, and goes through the model, until all have.
@@ -95,36 +106,52 @@ class Slots:
         self._ends, self._static = model.ends, static
         self.rows = Rows(model.module)
         self.texts: list[Text] = []
-        self.reading: Text | None = None
+        self.reading: list[Text] = []
 
     @property
     def busy(self) -> int:
         """Rows that are taken."""
-        return len(self.texts) + (self.reading is not None)
+        return len(self.texts) + len(self.reading)
 
     def longest(self) -> int:
         """What the longest of the texts may come to, in tokens."""
-        return max((text.most for text in (*self.texts, *([self.reading] if self.reading else []))), default=0)
+        return max((text.most for text in (*self.texts, *self.reading)), default=0)
 
-    def begin(self, text: Text) -> None:
-        """Read a prompt from now on; no other may be read meanwhile."""
-        assert self.reading is None, "one prompt is read at a time"
-        self.reading = text
+    def unread(self) -> int:
+        """Tokens of prompts that are still to be read."""
+        return sum(len(text.prompt) - text.length for text in self.reading)
 
-    def read(self, most: int) -> tuple[int, list[tuple[Text, Token]]]:
-        """Up to so many tokens of the prompt that is read; how many, and what is written after its last part."""
-        text = self.reading
-        assert text is not None, "no prompt was begun"
-        part = text.prompt[text.length : text.length + most]
-        logits = self.rows.read(len(self.texts), part, text.length)
-        text.length += len(part)
-        if text.length < len(text.prompt):
-            return len(part), []
-        self.reading = None
-        self.texts.append(text)
-        made = self._chosen([text], logits)
+    def read(self, most: int) -> list[tuple[Text, Token]]:
+        """Up to so many tokens of prompts; the first token of each text whose prompt is read now.
+
+        The prompts of several texts go through the model together, where they are about as long; only the last of
+        them may be cut.
+        """
+        parts = self._parts(most)
+        group = self.reading[: len(parts)]
+        logits = self.rows.read(len(self.texts), parts, [text.length for text in group])
+        for text, part in zip(group, parts, strict=True):
+            text.length += len(part)
+        whole = [text for text in group if text.length == len(text.prompt)]
+        self.texts += whole
+        self.reading = self.reading[len(whole) :]
+        made = self._chosen(whole, logits[: len(whole)])
         self._leave()
-        return len(part), made
+        return made
+
+    def _parts(self, most: int) -> list[Sequence[int]]:
+        parts: list[Sequence[int]] = []
+        left, wide = most, 0
+        for text in self.reading:
+            part = text.prompt[text.length : text.length + left]
+            wide = max(wide, len(part))
+            if parts and wide * (len(parts) + 1) > PADDED * (most - left + len(part)):
+                break
+            parts.append(part)
+            left -= len(part)
+            if not left:
+                break
+        return parts
 
     def write(self) -> list[tuple[Text, Token]]:
         """A token of each text that is not ended."""
@@ -139,13 +166,20 @@ class Slots:
     def drop(self, text: Text) -> None:
         """Nobody reads it any more."""
         text.ended = True
-        if self.reading is text:
-            self.reading = None
+        if text in self.reading:
+            place = self.reading.index(text)
+            del self.reading[place]
+            self._close_up(place)
         self._leave()
+
+    def _close_up(self, place: int) -> None:
+        """Prompts that are read, from that one on, go a row down."""
+        for at, text in enumerate(self.reading[place:], len(self.texts) + place):
+            self.rows.kept.move(at + 1, at, text.length)
 
     def clear(self) -> None:
         """Forget all texts."""
-        self.texts, self.reading = [], None
+        self.texts, self.reading = [], []
         self.rows.kept.release()
 
     def _chosen(self, texts: Sequence[Text], logits: torch.Tensor) -> list[tuple[Text, Token]]:
@@ -171,8 +205,7 @@ class Slots:
             if row < len(self.texts):
                 self.rows.kept.move(len(self.texts), row, last.length)
                 self.texts[row] = last
-            if self.reading is not None:  # it comes right after them
-                self.rows.kept.move(len(self.texts) + 1, len(self.texts), self.reading.length)
+            self._close_up(0)
 
 
 _SOUND: WeakSet[Any] = WeakSet()
@@ -200,9 +233,8 @@ def need_sound(model: LanguageModel) -> None:
         texts = [[1 + 7 * place % (words - 1) for place in range(count)] for count in (8, 4)]
         with torch.inference_mode():
             rows = Rows(module)
-            rows.read(0, texts[0][:4], 0)
-            rows.read(0, texts[0][4:7], 4)
-            rows.read(1, texts[1][:3], 0)
+            rows.read(0, [texts[0][:3]], [0])
+            rows.read(0, [texts[0][3:7], texts[1][:3]], [3, 0])
             both = rows.write([texts[0][-1], texts[1][-1]], [7, 3]).float()
             alone = [module(input_ids=torch.tensor([text]), use_cache=False).logits[0, -1].float() for text in texts]
     except Exception as error:

@@ -14,7 +14,7 @@ from weigh.serve.batching import Batcher, Closed, LanguageModel, Late, Limits, L
 from weigh.serve.batching._queue import Entry, Queue
 from weigh.serve.batching._slots import Slots, Text, need_sound
 
-ANY = 1 << 30
+CHUNK = 512
 
 
 @final
@@ -93,7 +93,7 @@ class Writer(Batcher):
     """
 
     def __init__(
-        self, model: LanguageModel, limits: Limits, slots: int, chunk: int = ANY, static: bool = False,
+        self, model: LanguageModel, limits: Limits, slots: int, chunk: int = CHUNK, static: bool = False,
         delay: float = 0.0,
     ) -> None:  # fmt: skip
         self._model, self._limits, self._most = model, limits, slots
@@ -160,12 +160,10 @@ class Writer(Batcher):
     def _turn(self) -> None:
         """As much of the prompts as may be read at a time, and then a token of each text."""
         self._leave()
-        left = self._chunk
-        while left > 0 and self._enter():
-            spent, made = self._slots.read(left)
-            left -= spent
-            self._hand(made)
-        if self._slots.texts:
+        self._enter()
+        if self._slots.reading:
+            self._hand(self._slots.read(self._chunk))
+        if self._slots.texts and not (self._static and self._slots.reading):
             self._hand(self._slots.write())
 
     def _leave(self) -> None:
@@ -179,23 +177,22 @@ class Writer(Batcher):
                 del self._running[text]
                 self._slots.drop(text)
 
-    def _enter(self) -> bool:
-        """Go on with the prompt that is read, or begin the next one; False: there is none, or no room for it."""
-        if self._slots.reading is not None:
-            return True
-        if self._static:
-            if not self._slots.busy and not self._batch:
-                self._gather()
-        elif self._slots.busy < self._most:
-            with self._wake:
-                self._take(self._slots.busy, self._slots.longest())
+    def _enter(self) -> None:
+        """Begin what waits, where there is room for it, and no more of it than can be read now."""
+        if self._static and not self._slots.busy:
+            self._gather()
+        with self._wake:
+            while not self._static and self._slots.busy + len(self._batch) < self._most:
+                waiting = [asked.text for asked in self._batch]
+                unread = self._slots.unread() + sum(len(text.prompt) for text in waiting)
+                longest = max(self._slots.longest(), *(text.most for text in waiting), 0)
+                if unread >= self._chunk or not self._take(self._slots.busy + len(waiting), longest):
+                    break
         while self._batch:
             asked = self._batch.popleft()
             if asked.wanted():
                 self._running[asked.text] = asked
-                self._slots.begin(asked.text)
-                return True
-        return False
+                self._slots.reading.append(asked.text)
 
     def _gather(self) -> None:
         """A static batch: what waits, and what comes while the first may wait for company."""
