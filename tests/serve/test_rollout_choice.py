@@ -76,7 +76,7 @@ def test_what_is_planted_is_what_the_canary_alone_shows(tmp_path):
         assert gaps["value"] == pytest.approx(planted.size if planted.kind == "metric" else 0.0, abs=0.015)
         assert gaps["latency"] == pytest.approx(0.1 * 20 * 9 if planted.kind == "tail" else 0.0, abs=6.0)
     copies = Traffic(bench.history, task, bench.plan, bench.bad[0], 1)
-    assert set(copies.serve(0.5, 0.5, shadow=True).values) == {"error", "latency"} and copies.exposed == 0
+    assert set(copies.serve(0.5, 0.5, shadow=True).values) == {"error"} and copies.exposed == 0
 
 
 def test_flights_are_a_history_of_requests():
@@ -112,6 +112,6 @@ def test_tasks_that_cannot_be_replayed_are_refused(toy, changed, said):
 def test_copies_show_no_metric(toy):
     task = toy.model_copy(update={"guardrails": ("bought >= baseline - 0.05",)})
     bench = Replays(task, 0)
-    with pytest.raises(Unfit, match="copies show errors and latency alone"):
+    with pytest.raises(Unfit, match="copies show errors alone"):
         bench.trial(option("shadow"), Block(index=0, seed=0))
     assert isinstance(task.history, Path)

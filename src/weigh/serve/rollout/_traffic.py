@@ -81,7 +81,7 @@ class Traffic:
         Args:
             canary: the share of the requests that meet the new version (as copies, with `shadow`).
             baseline: the share that a fresh instance of the champion gets.
-            shadow: users get the champion's answer; of the copies only errors and latency are known.
+            shadow: users get the champion's answer; of the copies only errors are known.
         """
         import numpy as np
 
@@ -101,7 +101,7 @@ class Traffic:
         values = {name: column[rows] for name, column in self._history.values.items()}
         time = self._history.time[rows] - self._start
         if shadow:
-            values = {name: one for name, one in values.items() if name in ("error", "latency")}
+            values = {name: one for name, one in values.items() if name == "error"}
         self._plant(values, new, time, luck)
         return Seen(new, time, values).only(kept)
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Shadow(Release):
-    """The new version answers copies of requests; it is shipped when errors and latency are certified on them.
+    """The new version answers copies of requests; it is shipped when its errors are certified on them.
 
-    Good for what the server itself can see: a crash or a slow tail is found before any user meets it. Bad for what only
-    users show (whether they buy): of that copies say nothing, and a release that is worse there is shipped. It costs
-    the compute of the copies.
+    Good for what the server itself can see: a crash is found before any user meets it. Bad for what only users show (whether
+    they buy) and for times, since copies give way to users' requests: of those copies say nothing, and a release that
+    is worse there is shipped. It costs the compute of the copies.
 
     Source: Istio, Mirroring, istio.io/latest/docs/tasks/traffic-management/mirroring; Sculley et al., Hidden technical
     debt in machine learning systems, NeurIPS 2015.
@@ -32,7 +32,7 @@ class Shadow(Release):
         plan = traffic.plan
         served = tuple(one for one in plan.guardrails if one.shadowed)
         if not served:
-            raise Unfit("copies show errors and disagreement alone, and no guardrail bounds those: state one, or use canary")
+            raise Unfit("copies show errors alone, and no guardrail bounds those: state one, or use canary")
         copies = plan.model_copy(update={"guardrails": served, "goal": None, "shadow": True, "stages": (0.5, 1.0)})
         judge = Judge(copies)
         while (seen := traffic.serve(self.share, self.share, shadow=True)) is not None:
