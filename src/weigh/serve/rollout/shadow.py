@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class Shadow(Release):
     """The new version answers copies of requests; it is shipped when its errors are certified on them.
 
-    Good for what the server itself can see: a crash is found before any user meets it. Bad for what only users show (whether
-    they buy) and for times, since copies give way to users' requests: of those copies say nothing, and a release that
-    is worse there is shipped. It costs the compute of the copies.
+    Good for what the server itself can see: a crash is found before any user meets it. Bad for what only users show
+    (whether they buy) and for times, since copies give way to users' requests: of those copies say nothing, and a
+    release that is worse there is shipped. It costs the compute of the copies.
 
     Source: Istio, Mirroring, istio.io/latest/docs/tasks/traffic-management/mirroring; Sculley et al., Hidden technical
     debt in machine learning systems, NeurIPS 2015.
