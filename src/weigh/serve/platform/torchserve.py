@@ -87,7 +87,7 @@ class Started(Running):
                 str(self._python), "-m", "ts.model_server", "--start", "--foreground", "--ncs", "--disable-token-auth",
                 "--enable-model-api", "--ts-config", str(written(folder, config)),
             ],
-            folder / "torchserve.log", environment(self._python, served.threads), "TorchServe",
+            folder / "torchserve.log", environment(self._python, served.threads, folder), "TorchServe",
         )  # fmt: skip
         try:
             self.started = self._first_answer(served.seconds)
@@ -179,10 +179,16 @@ def archive(
     return made.rename(store / f"{name}-{version}.mar")
 
 
-def environment(python: Path, threads: int) -> dict[str, str]:
-    """For the front end, which starts its workers with the first `python` on the path."""
+def environment(python: Path, threads: int, folder: Path) -> dict[str, str]:
+    """For the front end, which starts its workers with the first `python` on the path.
+
+    It notes its process id in the folder of temporary files, and starts none where it finds one: each has its own.
+    """
+    own = folder / "tmp"
+    own.mkdir(exist_ok=True)
     path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {"PATH": path, "WEIGH_THREADS": str(threads), "OMP_NUM_THREADS": str(threads), "PYTHONPATH": ""}
+    return {"PATH": path, "WEIGH_THREADS": str(threads), "OMP_NUM_THREADS": str(threads), "TMPDIR": str(own),
+            "PYTHONPATH": ""}  # fmt: skip
 
 
 def written(folder: Path, config: Mapping[str, object]) -> Path:
