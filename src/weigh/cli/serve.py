@@ -36,11 +36,18 @@ Then, from another terminal:
 @click.option("--log-inputs", is_flag=True, help="Keep what goes into the model in the log as well.")
 @click.option("--traces", default="", metavar="URL", help="OTLP/HTTP endpoint for traces.")
 @click.option("--private", is_flag=True, help="Predictions need the token too, not only admin calls.")
+@click.option(
+    "--platform", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="What serves."
+)
+@click.option("--address", default="local", show_default=True, help="ray: HOST:PORT of the cluster; local starts one.")
+@click.option("--replicas", type=click.IntRange(1), default=1, show_default=True, help="ray: replicas; the fewest.")
+@click.option("--most-replicas", type=click.IntRange(0), default=0, help="ray: that load may call for.")
 @click.option("--anew", is_flag=True, help="Begin with MODEL, whatever champion the state folder has.")
 @ledger_flag
 def command(
     model: str, name: str, host: str, port: int, architecture: str, batching: str, threads: int, deadline: float,
-    queue: int, state: Path | None, log_inputs: bool, traces: str, private: bool, anew: bool, ledger: str,
+    queue: int, state: Path | None, log_inputs: bool, traces: str, private: bool, platform: str,
+    address: str, replicas: int, most_replicas: int, anew: bool, ledger: str,
 ) -> int:  # fmt: skip
     """Serve a model until it is stopped: a file, a folder, an MLflow URI, or the decision ID (or `last`) that chose it.
 
@@ -60,4 +67,18 @@ def command(
         batching=batching, queue=queue, deadline=deadline, log_inputs=log_inputs, traces=traces, private=private,
     )  # fmt: skip
     need_same(settings, anew)
-    return Keeper(settings, lambda line: click.echo(line, err=True)).run()
+
+    def tell(line: str) -> None:
+        click.echo(line, err=True)
+
+    if platform == "local":
+        return Keeper(settings, tell).run()
+    from weigh.deploy.ray_app import Arguments
+    from weigh.deploy.ray_keeper import RayKeeper
+    from weigh.server.router import wanted_of
+
+    told = Arguments(
+        model=wanted_of(settings).path, architecture=architecture, name=name, state=settings.state, threads=threads,
+        batching=batching, replicas=replicas, most_replicas=most_replicas,
+    )  # fmt: skip
+    return RayKeeper(settings, told, address, tell).run()

@@ -1,7 +1,8 @@
 """Runs the application on a cluster, or on Ray started here: `python -m weigh.deploy.ray_driver`, told by JSON lines.
 
-The first line has `args` (see `weigh.deploy.ray_app.Arguments`), `port`, and `address` of the cluster (``local``: Ray
-is started here). Each further line is a routing. It answers each with a line, and ends with its standard input.
+The first line has `args` (see `weigh.deploy.ray_app.Arguments`), `port`, `address` of the cluster (``local``: Ray is
+started here), and `routing` where it is not the model alone. Each further line is a routing. It answers each with a
+line, and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ def main() -> None:
 
     _begin(first["address"], first.get("host", "127.0.0.1"), first["port"])
     try:
-        routing = told.routing()
+        routing = Routing.model_validate(first["routing"]) if "routing" in first else told.routing()
         while True:
             try:
                 serve.run(application(told, routing), name=app, route_prefix="/", _local_testing_mode=False)
                 answer: dict[str, Any] = {"revision": routing.revision}
             except Exception as error:  # of replicas, of any kind
-                answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"}
+                answer = {"error": _why(app) or f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"}
             print(json.dumps(answer), file=out, flush=True)
             line = sys.stdin.readline()
             if not line:
@@ -55,6 +56,17 @@ def main() -> None:
     finally:
         serve.delete(app)
         _end(first["address"])
+
+
+def _why(app: str) -> str:
+    """The last line of what a replica said when it could not start; empty where none said anything."""
+    from ray import serve
+
+    found = serve.status().applications.get(app)
+    said = [one.message for one in found.deployments.values()] if found else []
+    lines = [line.strip() for text in said for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "Error: " in line]
+    return (errors or lines or [""])[-1][:600]
 
 
 def _end(address: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -18,13 +18,40 @@ from weigh.rollout.plan import RolloutPlan
 from weigh.server import rollouts
 from weigh.server import routing as files
 from weigh.server.arms import Failed
+from weigh.server.entrance import Entrance, Head
 from weigh.server.routing import Routing, Served
 
 if TYPE_CHECKING:
-    from weigh.server.app import App
+    from weigh.server.settings import ServerSettings
 
 
-def admin(app: App) -> list[Route]:
+class Ruled(Protocol):
+    """What is administered: a server, or a cluster of them."""
+
+    @property
+    def settings(self) -> ServerSettings: ...
+
+    @property
+    def entrance(self) -> Entrance: ...
+
+    @property
+    def router(self) -> Arms: ...
+
+
+class Arms(Protocol):
+    """Who serves there."""
+
+    @property
+    def now(self) -> Routing: ...
+
+    def state(self) -> dict[str, Any]:
+        """How the arms are."""
+
+    async def become(self, wanted: Routing) -> None:
+        """Serve so. Raises `Failed` where that cannot be."""
+
+
+def admin(app: Ruled) -> list[Route]:
     """The routes under /admin."""
     made = Administration(app)
     return [
@@ -41,19 +68,18 @@ def admin(app: App) -> list[Route]:
 class Administration:
     """What calls under /admin do; each gets the body of its call."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Ruled) -> None:
         self._app, self._settings = app, app.settings
 
     def only(
         self, deeds: dict[str, Callable[[bytes], Awaitable[Any]]]
     ) -> Callable[[Request], Awaitable[Response]]:  # fmt: skip
         """An endpoint that does what the method says, for whoever bears the token."""
-        from weigh.server.app import Head
 
         async def endpoint(request: Request) -> Response:
             head = Head(request.scope["headers"], b"")
-            self._app.need_token(head.bearer)
-            body = await self._app.body(head, request.receive)
+            self._app.entrance.need_token(head.bearer)
+            body = await self._app.entrance.body(head, request.receive)
             return Response(orjson.dumps(await deeds[request.method](body)), media_type="application/json")
 
         return endpoint
@@ -61,16 +87,8 @@ class Administration:
     async def status(self, body: bytes) -> dict[str, Any]:
         """Who serves, and how it goes."""
         router = self._app.router
-        arms = [
-            {"arm": arm.name, "version": arm.version, "path": arm.served.path, "up": arm.up, "waiting": arm.waiting,
-             "pid": getattr(arm, "pid", None)}
-            for arm in router.arms()
-        ]  # fmt: skip
-        return {
-            "name": self._settings.name, "routing": router.now.model_dump(mode="json"), "arms": arms,
-            "shares": {one.arm: one.high - one.low for one in router.cut}, "swaps": router.swaps,
-            "trouble": router.trouble, "lost": router.log.lost, "dropped": router.dropped, "pid": os.getpid(),
-        }  # fmt: skip
+        told = {"name": self._settings.name, "routing": router.now.model_dump(mode="json"), "pid": os.getpid()}
+        return told | router.state()
 
     async def swap(self, body: bytes) -> dict[str, Any]:
         """Another champion, without a gap."""
@@ -84,7 +102,7 @@ class Administration:
             wanted = now.model_copy(update={"champion": served})
             await self._become(wanted)
             change(wanted)
-        return {"version": self._app.router.champion.version}
+        return {"arms": self._app.router.state()["arms"]}
 
     async def start(self, body: bytes) -> dict[str, Any]:
         """Begin a rollout."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
@@ -28,6 +29,19 @@ REMEMBERED = 1_000_000
 NS = 1e-9
 
 
+class Source(NamedTuple):
+    """Where entries are read from.
+
+    Attributes:
+        logs: the folder, with all folders in it.
+        clock: which of an entry's times counts: ``m``, the monotonic one of the machine, or ``t``, that of the wall,
+            where entries come from several machines.
+    """
+
+    logs: Path
+    clock: Literal["m", "t"] = "m"
+
+
 class Conductor:
     """One rollout, from its logs to its verdict.
 
@@ -36,10 +50,14 @@ class Conductor:
 
     Args:
         lost: gives how many answers the router could not log so far.
+        source: of what was logged; the server's own log when None.
     """
 
-    def __init__(self, settings: ServerSettings, rollout: Rollout, lost: Callable[[], int]) -> None:
+    def __init__(
+        self, settings: ServerSettings, rollout: Rollout, lost: Callable[[], int], source: Source | None = None
+    ) -> None:
         self.settings, self.rollout, self._lost = settings, rollout, lost
+        self._logs, self._clock = source or Source(settings.logs)
         self.folder = rollouts.folder_of(settings, rollout.id)
         self.judge = Judge(rollout.plan)
         self._arms: OrderedDict[str, tuple[int, bool]] = OrderedDict()
@@ -61,19 +79,16 @@ class Conductor:
             self._remember(places)
             for name, state in kept["unseen"].items():
                 self._unseen[name] = Counterfactual(rollout.plan.metric(name), rollout.plan.alpha).restore(state)
-        self._tails = {
-            kind: Tail(settings.logs, kind, places.get(kind)) for kind in ("predictions", "shadow", "feedback")
-        }
+        self._tails = {kind: Tail(self._logs, kind, places.get(kind)) for kind in ("predictions", "shadow", "feedback")}
         self._lost_before = 0 if kept is not None else lost()
 
     def _remember(self, places: dict[str, dict[str, int]]) -> None:
         """Who met whom in what was read already, for feedback that comes later."""
-        logs = self.settings.logs
-        for entry in Tail(logs).read_up_to(places["predictions"]):
+        for entry in Tail(self._logs).read_up_to(places["predictions"]):
             if self._ours(entry):
                 self._known(entry)
         self._met.clear()  # those were counted before
-        for copy in Tail(logs, "shadow").read_up_to(places["shadow"]):
+        for copy in Tail(self._logs, "shadow").read_up_to(places["shadow"]):
             if copy.get("rollout") == self.rollout.id and self.rollout.plan.shares[copy["stage"]] == 0.0:
                 self._agreed(copy)
 
@@ -152,7 +167,9 @@ class Conductor:
         """Note one observation for the judge, by the metrics that it shows."""
         found = {name: value for name, value in values.items() if name in self._metrics and value is not None}
         if found:
-            self._seen.setdefault(tuple(found), []).append((entry["stage"], canary, entry["m"] * NS, *found.values()))
+            self._seen.setdefault(tuple(found), []).append(
+                (entry["stage"], canary, entry[self._clock] * NS, *found.values())
+            )
 
     def _known(self, entry: dict[str, Any]) -> None:
         """Remember whom a request met, and count each unit once a stage."""

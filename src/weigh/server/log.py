@@ -64,10 +64,10 @@ class PredictionLog:
 
 
 class Tail:
-    """Reads what was appended to the logs of a folder since the last time.
+    """Reads what was appended to the logs of a folder, and of folders in it, since the last time.
 
     Attributes:
-        places: file name -> bytes that were read; give it to another `Tail` to go on from there.
+        places: file, as it lies in the folder -> bytes that were read; give it to another `Tail` to go on from there.
     """
 
     def __init__(self, folder: Path, kind: str = "predictions", places: Mapping[str, int] | None = None) -> None:
@@ -76,8 +76,9 @@ class Tail:
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Entries that are whole, in the order of their files; the start of a line that is not ended waits."""
-        for path in sorted(self.folder.glob(f"{self.kind}-*.jsonl")):
-            start = self.places.get(path.name, 0)
+        for path in sorted(self.folder.rglob(f"{self.kind}-*.jsonl")):
+            name = path.relative_to(self.folder).as_posix()
+            start = self.places.get(name, 0)
             if path.stat().st_size <= start:
                 continue
             with path.open("rb") as file:
@@ -87,7 +88,7 @@ class Tail:
                         break
                     start += len(line)
                     yield orjson.loads(line)
-            self.places[path.name] = start
+            self.places[name] = start
 
     def read_up_to(self, places: Mapping[str, int]) -> Iterator[dict[str, Any]]:
         """Entries from where it stands up to given places, and no further."""

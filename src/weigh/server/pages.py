@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from weigh.server.arms import Arm
 from weigh.server.document import document
+from weigh.server.entrance import Head, Refused
 
 if TYPE_CHECKING:
     from weigh.server.app import App
@@ -33,7 +34,6 @@ def pages(app: App) -> Starlette:
     from importlib.metadata import version
 
     from weigh.server.admin import admin
-    from weigh.server.app import Head, Refused
     from weigh.server.texts import texts
 
     name = app.settings.name
@@ -81,16 +81,8 @@ def pages(app: App) -> Starlette:
     async def feedback(request: Request) -> Response:
         head = Head(request.scope["headers"], b"")
         if app.settings.private:
-            app.need_token(head.bearer)
-        return reply({"kept": kept(app, await app.body(head, request.receive))})
-
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Refused)
-        return reply({"error": error.why}, error.status, {a.decode(): b.decode() for a, b in error.headers})
-
-    async def unknown(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return reply({"error": error.detail}, error.status_code, dict(error.headers or {}))
+            app.entrance.need_token(head.bearer)
+        return reply({"kept": kept(app, await app.entrance.body(head, request.receive))})
 
     routes = [
         Route("/v2", about), Route("/v2/health/live", live), Route("/v2/health/ready", ready),
@@ -102,7 +94,22 @@ def pages(app: App) -> Starlette:
         Route("/feedback", feedback, methods=["POST"]), Route("/metrics", metrics), Route("/openapi.json", openapi),
         *texts(app), *admin(app),
     ]  # fmt: skip
-    return Starlette(routes=routes, exception_handlers={Refused: refused, HTTPException: unknown})
+    return Starlette(routes=routes, exception_handlers=HANDLERS)
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """A refusal in JSON."""
+    assert isinstance(error, Refused)
+    return reply({"error": error.why}, error.status, {a.decode(): b.decode() for a, b in error.headers})
+
+
+async def unknown(request: Request, error: Exception) -> Response:
+    """A status that Starlette raised, in JSON."""
+    assert isinstance(error, HTTPException)
+    return reply({"error": error.detail}, error.status_code, dict(error.headers or {}))
+
+
+HANDLERS: Any = {Refused: refused, HTTPException: unknown}
 
 
 class _Inference(Response):

@@ -99,6 +99,18 @@ class Router:
         """Those that there are now."""
         return [arm for arm in (self.champion, self.baseline, self.canary) if arm is not None]
 
+    def state(self) -> dict[str, Any]:
+        """How they are, and what was lost on the way."""
+        arms = [
+            {"arm": arm.name, "version": arm.version, "path": arm.served.path, "up": arm.up, "waiting": arm.waiting,
+             "pid": getattr(arm, "pid", None)}
+            for arm in self.arms()
+        ]  # fmt: skip
+        return {
+            "arms": arms, "shares": {one.arm: one.high - one.low for one in self.cut}, "swaps": self.swaps,
+            "trouble": self.trouble, "lost": self.log.lost, "dropped": self.dropped,
+        }  # fmt: skip
+
     @property
     def dropped(self) -> int:
         """Copies that shadows did not take."""

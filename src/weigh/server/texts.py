@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from weigh.server import openai
 from weigh.server.arms import ProcessArm
+from weigh.server.entrance import Head, Refused
 from weigh.server.language import About, Ask, Piece, TextEngine, TextError
 from weigh.server.openai import Card, Reply
 from weigh.server.openai_read import ApiError, Asked
@@ -34,14 +35,13 @@ def texts(app: App) -> list[Route]:
         return [Card(app.settings.name, began)] if app.router.door.kind == "text" else []
 
     async def taken(request: Request) -> bytes:
-        from weigh.server.app import Head, Refused
 
         request.state.start = start = time.monotonic_ns()
         try:
             request.state.head = head = Head(request.scope["headers"], app.unit_header)
             if app.settings.private:
-                app.need_token(head.bearer)
-            return await app.body(head, request.receive)
+                app.entrance.need_token(head.bearer)
+            return await app.entrance.body(head, request.receive)
         except Refused as error:
             app.metrics.count("none", "", error.status, (time.monotonic_ns() - start) / 1e9)
             code = {401: "invalid_api_key"}.get(error.status)

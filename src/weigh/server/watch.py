@@ -10,7 +10,7 @@ from weigh.choice import UsageError
 from weigh.server import rollouts
 from weigh.server import routing as files
 from weigh.server.client import Admin, Unreachable
-from weigh.server.conductor import Conductor
+from weigh.server.conductor import Conductor, Source
 
 if TYPE_CHECKING:
     from weigh.server.routing import Challenge
@@ -20,8 +20,14 @@ STEP = 0.5
 """Seconds between two looks."""
 
 
-def conduct(settings: ServerSettings, url: str, tell: Callable[[str], None], stopping: Callable[[], bool]) -> None:
-    """Conduct whatever rollout the routing names, until told to stop."""
+def conduct(
+    settings: ServerSettings,
+    url: str,
+    tell: Callable[[str], None],
+    stopping: Callable[[], bool],
+    source: Source | None = None,
+) -> None:
+    """Conduct whatever rollout the routing names, until told to stop; `source` as of `Conductor`."""
     from weigh.server.run import token_of
 
     admin = Admin(url, token_of(settings.state))
@@ -36,7 +42,7 @@ def conduct(settings: ServerSettings, url: str, tell: Callable[[str], None], sto
             conductor = None
             continue
         try:
-            conductor = _conducted(settings, challenge, conductor, lost, tell)
+            conductor = _conducted(settings, challenge, conductor, lost, tell, source)
         except OSError as error:
             told = _troubled(admin, conductor, error)
             if told != said:
@@ -45,11 +51,12 @@ def conduct(settings: ServerSettings, url: str, tell: Callable[[str], None], sto
 
 
 def _conducted(
-    settings: ServerSettings, challenge: Challenge, conductor: Conductor | None, lost: Lost, tell: Callable[[str], None]
-) -> Conductor | None:
+    settings: ServerSettings, challenge: Challenge, conductor: Conductor | None, lost: Lost,
+    tell: Callable[[str], None], source: Source | None,
+) -> Conductor | None:  # fmt: skip
     """One step of a rollout; its conductor, for the next one."""
     if conductor is None or conductor.rollout.id != challenge.id:
-        conductor = Conductor(settings, rollouts.read(settings, challenge.id), lost)
+        conductor = Conductor(settings, rollouts.read(settings, challenge.id), lost, source)
         conductor.judge.begin(challenge.stage)
     verdict = conductor.step()
     if verdict.verdict != "hold":

@@ -86,7 +86,7 @@ class Worker(ABC):
         except Exception as error:  # whatever a model raises is an answer: that it has none
             seen = {"error": 1, "why": _words(error)}
         now = time.monotonic_ns()
-        self.shadow.write(head["copy"] | {"m": now, "ms": (now - start) / 1e6} | seen)
+        self.shadow.write(head["copy"] | {"m": now, "t": time.time_ns(), "ms": (now - start) / 1e6} | seen)
 
 
 @final
@@ -170,14 +170,12 @@ async def begun(settings: dict[str, Any]) -> tuple[Worker, Door]:
     batching, limits = catalog.find(choice, settings["batching"]), Limits(waiting=settings["queue"])
     assert isinstance(batching, Batching)
     if kind_at(Path(settings["path"])) == "language":
-        from weigh.model.huggingface import digest_of
         from weigh.model.registry import located
         from weigh.server.language_engine import open_engine
 
-        folder = located(Path(settings["path"]))
-        engine = open_engine(folder, batching, settings["threads"], limits)
+        engine = open_engine(located(Path(settings["path"])), batching, settings["threads"], limits)
         about = await engine.about()
-        return TextWorker(engine, shadow), Door("text", digest_of(folder)[:12], "pytorch_text", about=about.plain())
+        return TextWorker(engine, shadow), Door("text", engine.digest[:12], engine.platform, about=about.plain())
     model = _opened(settings)
     return TensorWorker(batching.start(model, limits), shadow), Door.of(model)
 
