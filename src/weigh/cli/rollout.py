@@ -19,7 +19,8 @@ EPILOG = """
 \b
 Examples:
   weigh rollout start better.onnx
-  weigh rollout start better.onnx --guardrail "error <= baseline + 0.005" --goal "bought > baseline"
+  weigh rollout start better.onnx --guardrail "error <= baseline + 0.005"
+  weigh rollout start better.onnx --goal "bought > baseline" --metric bought:0,1 --shadow
   weigh rollout status --watch
   weigh rollout abort
 """
