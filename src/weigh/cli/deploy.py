@@ -24,7 +24,7 @@ Examples:
   weigh deploy --prepare torchserve
 
 \b
-Kinds of KServe, KubeRay and the Gateway API are held to the definitions of your cluster, in a folder:
+Kinds of KServe, KubeRay and the Gateway API are held to the definitions of your cluster:
   kubectl get crd -o yaml inferenceservices.serving.kserve.io > crds/inferenceservices.yaml
 """
 
