@@ -215,12 +215,24 @@ def _from_json(one: Mapping[str, Any], tensor: Tensor) -> NDArray[Any]:
     if tensor.datatype != "BOOL" and _holds_bool(data):
         raise BadRequest(f"the data of input '{name}' is not all {tensor.datatype}: true and false are no numbers")
     try:
-        values = np.array(data)
+        values = _unsigned(data) if tensor.datatype == "UINT64" else np.array(data)
     except ValueError:
         raise BadRequest(f"the data of input '{name}' is ragged; send {math.prod(shape)} values") from None
     if values.size != math.prod(shape):
         raise BadRequest(f"input '{name}' has {values.size} values, but its shape {shape} takes {math.prod(shape)}")
     return _typed(values, tensor).reshape(shape)
+
+
+def _unsigned(data: list[Any]) -> NDArray[Any]:
+    """Whole numbers below 2^64 as they are, which NumPy would round to floats where others are small."""
+    import numpy as np
+
+    plain = np.array(data)
+    if plain.dtype.kind != "f":
+        return plain
+    exact = np.array(data, dtype=object)
+    whole = all(type(one) is int and 0 <= one < 2**64 for one in exact.ravel())
+    return exact.astype(np.uint64) if whole else plain
 
 
 def _holds_bool(data: list[Any]) -> bool:
