@@ -127,7 +127,7 @@ def torchserve(net: Net, folder: Path, port: int) -> Command:
         str(python), "-m", "ts.model_server", "--start", "--foreground", "--ncs", "--disable-token-auth",
         "--ts-config", str(platform.written(folder, config)), "--log-config", str(_quiet(folder)),
     ]  # fmt: skip
-    return Command(words, platform.environment(python, 1), "/predictions/net")
+    return Command(words, platform.environment(python, 1, folder), "/predictions/net")
 
 
 def _quiet(folder: Path) -> Path:

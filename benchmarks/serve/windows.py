@@ -61,11 +61,14 @@ def measured(
         rate: requests a second of an open loop, drawn alike for all servers of a round; 0: a closed loop.
 
     Raises:
-        UsageError: none of its requests was answered.
+        UsageError: it is gone, or none of its requests was answered.
     """
-    load.run(server.url, server.requests, connections, seconds=WARM, rate=rate, seed=place + 1)
-    before = server.tree.used()
-    seen = load.run(server.url, server.requests, connections, seconds=seconds, rate=rate, seed=place)
+    try:
+        load.run(server.url, server.requests, connections, seconds=WARM, rate=rate, seed=place + 1)
+        before = server.tree.used()
+        seen = load.run(server.url, server.requests, connections, seconds=seconds, rate=rate, seed=place)
+    except RuntimeError as error:
+        raise UsageError(f"{server.name}: {error}: {server.program.words()}") from None
     cpu, times = spent(before, server.tree.used()), seen.milliseconds()
     if not len(times):
         raise UsageError(
