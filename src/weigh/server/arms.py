@@ -28,10 +28,14 @@ if TYPE_CHECKING:
     from weigh.server.tensors import Arrays
 
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
+SWEEP = 0.02
+"""Seconds between two looks at deadlines."""
 TRIES = 3
 """Deaths before it ever answered after which a process is given up."""
 REFUSED = 2
 """Exit status of a process that cannot serve the model."""
+COPIES_WAIT = 30_000_000_000
+"""Nanoseconds after which a copy that is not begun is left out."""
 SHADOW_BACKLOG = 4_000_000
 """Bytes that wait for a shadow before copies are left out."""
 
@@ -164,21 +168,23 @@ class ProcessArm(Arm):
     """A model in a process of its own, which is started again when it dies.
 
     Args:
-        nice: how much the process gives way to others.
+        idle: the process runs when nobody else wants to.
     """
 
-    def __init__(self, name: str, served: Served, settings: ServerSettings, nice: int = 0) -> None:
-        self.name, self.served, self._settings, self._nice = name, served, settings, nice
+    def __init__(self, name: str, served: Served, settings: ServerSettings, idle: bool = False) -> None:
+        self.name, self.served, self._settings, self._idle = name, served, settings, idle
         self.dropped = self.deaths = 0
         self.refusal = ""
         self._wire: Wire | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._calls: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
+        self._untils: dict[int, int] = {}
         self._streams: dict[int, asyncio.Queue[dict[str, Any]]] = {}
         self._number = 0
         self._ready = asyncio.Event()
         self._closing = False
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
     @property
     def up(self) -> bool:
@@ -215,13 +221,12 @@ class ProcessArm(Arm):
         number, future = self._number, asyncio.get_running_loop().create_future()
         self._calls[number] = future
         self._wire.send({"n": number, "in": told, "until": until}, raw)
+        self._untils[number] = until
         try:
-            async with asyncio.timeout((until - time.monotonic_ns()) / 1e9):
-                head, body = await future
-        except TimeoutError:
-            raise Late from None
+            head, body = await future
         finally:
             self._calls.pop(number, None)
+            self._untils.pop(number, None)
         if "out" in head:
             return unpacked(head["out"], body)
         if "late" in head:
@@ -254,21 +259,23 @@ class ProcessArm(Arm):
             if self._streams.pop(number, None) is not None and self._wire is not None:
                 self._wire.send({"cancel": number})
 
-    def copy_text(self, ask: Ask, text: str, entry: Mapping[str, Any], until: int) -> bool:
+    def copy_text(self, ask: Ask, text: str, entry: Mapping[str, Any]) -> bool:
         """Give it a copy of a request that was answered with a text; False, and counted, where it does not keep up."""
         if self._wire is None or not self._ready.is_set() or self._wire.waiting > SHADOW_BACKLOG:
             self.dropped += 1
             return False
-        self._wire.send({"copy": entry, "ask": ask.plain(), "text": text, "until": until})
+        until = time.monotonic_ns() + COPIES_WAIT
+        self._wire.send_later({"copy": entry, "ask": ask.plain(), "text": text, "until": until})
         return True
 
-    def copy(self, feed: Arrays, answers: Arrays, entry: Mapping[str, Any], until: int) -> bool:
+    def copy(self, feed: Arrays, answers: Arrays, entry: Mapping[str, Any]) -> bool:
         """Give it a copy of a request that was answered; False, and counted, where it does not keep up."""
         if self._wire is None or not self._ready.is_set() or self._wire.waiting > SHADOW_BACKLOG:
             self.dropped += 1
             return False
         (given, raw), (made, tail) = packed(feed), packed(answers)
-        self._wire.send({"copy": entry, "in": given, "out": made, "until": until}, raw + tail)
+        until = time.monotonic_ns() + COPIES_WAIT
+        self._wire.send_later({"copy": entry, "in": given, "out": made, "until": until}, raw + tail)
         return True
 
     async def close(self, seconds: float) -> None:
@@ -277,10 +284,20 @@ class ProcessArm(Arm):
         while self.waiting and time.monotonic() < end:
             await asyncio.sleep(0.01)
         self._keeper.cancel()
+        self._sweeper.cancel()
         if self._wire is not None:
             self._wire.close()
         if self._process is not None:
             await asyncio.to_thread(_ended, self._process)
+
+    async def _sweep(self) -> None:
+        """Give up calls whose deadline passed: one look at all of them costs less than a timer each."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            now = time.monotonic_ns()
+            for number in [number for number, until in self._untils.items() if until < now]:
+                if not self._calls[number].done():
+                    self._calls[number].set_exception(Late())
 
     async def _keep(self) -> None:
         """Start the process, and again whenever it ends."""
@@ -314,7 +331,7 @@ class ProcessArm(Arm):
         ours.setblocking(False)
         told = orjson.dumps(
             {"path": self.served.path, "architecture": self.served.architecture, "threads": self._settings.threads,
-             "log": str(self._settings.logs), "nice": self._nice, "batching": self._settings.batching,
+             "log": str(self._settings.logs), "idle": self._idle, "batching": self._settings.batching,
              "queue": self._settings.queue}
         ).decode()  # fmt: skip
         process = subprocess.Popen(
@@ -331,6 +348,9 @@ class ProcessArm(Arm):
         if "ready" in head:
             self.door = Door.read(head["ready"])
             self._ready.set()
+            return
+        if "skipped" in head:
+            self.dropped += head["skipped"]
             return
         if (heard := self._streams.get(head["n"])) is not None:
             heard.put_nowait(head)

@@ -57,9 +57,11 @@ def planned(settings: ServerSettings, now: Routing, challenger: Served, plan: Ro
 def challenge_of(rollout: Rollout, stage: int) -> Challenge:
     """What the routing says of a rollout at one of its stages."""
     share = rollout.plan.shares[stage]
+    compare = any(one.metric == "disagreement" for one in rollout.plan.guardrails)
     return Challenge(
-        id=rollout.id, challenger=rollout.challenger, mode="split" if share else "shadow", stage=stage, share=share
-    )
+        id=rollout.id, challenger=rollout.challenger, mode="split" if share else "shadow", stage=stage, share=share,
+        compare=compare or not share,
+    )  # fmt: skip
 
 
 def keep(settings: ServerSettings, rollout: Rollout) -> None:
@@ -94,9 +96,9 @@ def over(settings: ServerSettings, rollout: Rollout, end: End, reason: str, prom
         promoted: what became of it in the registry.
     """
     made = rollout.model_copy(update={"end": end, "ended": time.time(), "reason": reason})
-    keep(settings, made)
     with replacing(folder_of(settings, rollout.id) / "record.md") as temporary:
         temporary.write_text(_record(status_of(settings, made), made, promoted), encoding="utf-8")
+    keep(settings, made)
     return made
 
 

@@ -28,7 +28,6 @@ INLINE_BELOW = 0.002
 """Seconds of a run up to which a model answers in the router's process."""
 LOOK = 0.2
 """Seconds between two looks at the routing file."""
-SHADOW_NICE = 10
 STATUS: dict[type[Exception], int] = {Down: 503, Failed: 500, Late: 504}
 WHOLE = (Share("champion", 0.0, 1.0),)
 
@@ -147,19 +146,23 @@ class Router:
     def shadow(self, call: Call, feed: Arrays, outputs: Arrays) -> None:
         """Give a copy of what was answered to whoever is compared with it."""
         if (found := self._beside(call)) is not None:
-            found[0].copy(feed, outputs, found[1], call.until)
+            found[0].copy(feed, outputs, found[1])
 
     def shadow_text(self, call: Call, ask: Ask, text: str) -> None:
         """The same of a text."""
         if (found := self._beside(call)) is not None:
-            found[0].copy_text(ask, text, found[1], call.until)
+            found[0].copy_text(ask, text, found[1])
 
     def _beside(self, call: Call) -> tuple[ProcessArm, dict[str, Any]] | None:
-        """Whoever gets a copy of a request, and what is logged with it."""
+        """Whoever gets a copy of a request, and what is logged with it.
+
+        Baseline and canary get copies of each other's, so that both have the same to do.
+        """
         challenge = call.challenge
-        if challenge is None or self.challenge is None or self.challenge.id != challenge.id:
+        if challenge is None or not challenge.compare or self.challenge is None or self.challenge.id != challenge.id:
             return None
-        arm = self.canary if challenge.mode == "shadow" else self.baseline if call.arm is self.canary else None
+        beside = {"canary": self.baseline, "baseline": self.canary}
+        arm = self.canary if challenge.mode == "shadow" else beside.get(call.arm.name)
         entry = {"id": call.id, "arm": call.arm.name, "rollout": challenge.id, "stage": challenge.stage}
         return None if arm is None else (arm, entry)
 
@@ -234,9 +237,8 @@ class Router:
             self.canary = self.baseline = None
         if wanted is None:
             return
-        nice = SHADOW_NICE if wanted.mode == "shadow" else 0
         if self.canary is None or (self.challenge and self.challenge.mode != wanted.mode):
-            fresh = [ProcessArm("canary", wanted.challenger, self.settings, nice)]
+            fresh = [ProcessArm("canary", wanted.challenger, self.settings, wanted.mode == "shadow")]
             if wanted.mode == "split":
                 fresh.append(ProcessArm("baseline", champion, self.settings))
             await asyncio.gather(*(self._readied(arm) for arm in fresh))

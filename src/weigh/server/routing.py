@@ -28,6 +28,7 @@ class Challenge(Frozen):
     mode: Literal["shadow", "split"] = "shadow"
     stage: int = Field(0, ge=0, description="place of the stage in the rollout's plan")
     share: float = Field(0.0, ge=0, le=1, description="of the units that meet the challenger")
+    compare: bool = Field(True, description="the other arm answers copies too, so that one sees where they disagree")
 
 
 class Routing(Frozen):

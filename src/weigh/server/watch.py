@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from weigh.server.routing import Challenge
     from weigh.server.settings import ServerSettings
 
+NICE = 10
+"""Requests come first; but harm must be seen on a busy machine, too."""
 STEP = 0.5
 """Seconds between two looks."""
 
@@ -30,6 +34,7 @@ def conduct(
     """Conduct whatever rollout the routing names, until told to stop; `source` as of `Conductor`."""
     from weigh.server.run import token_of
 
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
     admin = Admin(url, token_of(settings.state))
     lost = Lost(admin)
     conductor: Conductor | None = None

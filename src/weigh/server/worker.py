@@ -29,8 +29,8 @@ from weigh.server.wire import Wire, packed, unpacked
 if TYPE_CHECKING:
     from weigh.server.language import Piece
 
-SHADOWS = 64
-"""Copies that wait; more are left out, so that they never delay an answer."""
+SHADOWS = 1000
+"""Copies that wait; more are left out, and counted."""
 
 
 class Worker(ABC):
@@ -59,10 +59,15 @@ class Worker(ABC):
                 task = self._begun(self._shadowed(head, body))
                 self._copies.add(task)
                 task.add_done_callback(self._copies.discard)
+            else:
+                self._skip()
         else:
             number = head["n"]
             self._tasks[number] = task = self._begun(self.answer(head, body))
             task.add_done_callback(lambda _: self._tasks.pop(number, None))
+
+    def _skip(self) -> None:
+        self.wire.send_later({"skipped": 1})
 
     def _begun(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return asyncio.get_running_loop().create_task(work)
@@ -78,11 +83,13 @@ class Worker(ABC):
     async def _shadowed(self, head: dict[str, Any], body: bytes) -> None:
         start = time.monotonic_ns()
         if start > head["until"]:
+            self._skip()
             return
         try:
             seen = {"error": 0} | await self.compared(head, body)
         except (Full, Late, Closed):
-            return  # it did not keep up, which says nothing of its answers
+            self._skip()  # it did not keep up, which says nothing of its answers
+            return
         except Exception as error:  # whatever a model raises is an answer: that it has none
             seen = {"error": 1, "why": _words(error)}
         now = time.monotonic_ns()
@@ -202,7 +209,9 @@ def main() -> None:
 
     fd, settings = int(sys.argv[1]), orjson.loads(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells all; the router says when to go
-    os.nice(settings.get("nice", 0))
+    if settings.get("idle"):
+        os.nice(19)
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     try:
         uvloop.run(serve(fd, settings))
     except (UsageError, Unfit) as error:
