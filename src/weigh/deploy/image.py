@@ -10,7 +10,7 @@ from pathlib import Path
 from weigh.choice import UsageError
 from weigh.deploy.pod import USER
 
-SERVES = ("onnxruntime", "onnx", "orjson", "starlette", "uvicorn", "uvloop", "httptools", "polars")
+SERVES = ("onnxruntime", "onnx", "orjson", "starlette", "uvicorn", "uvloop", "httptools", "polars", "prometheus-client")
 """What `weigh serve` imports for an ONNX model, beside weigh's own dependencies."""
 TORCH = ("torch", "safetensors", "transformers", "tokenizers")
 WEIGH = "weigh"

@@ -61,7 +61,8 @@ def write_savedmodel(
         gap = _gap(_answers(graph, output, example), theirs)
         if not gap <= tolerance:
             raise Differs(
-                f"TensorFlow answers {graph.name} with a relative difference of {gap:.3g}: over {tolerance:g}"
+                f"TensorFlow answers {graph.name} otherwise than ONNX Runtime does, by {gap:.3g} of the greatest answer, "
+                f"more than {tolerance:g}"
             )
         to.parent.mkdir(parents=True, exist_ok=True)
         (folder / "model").rename(to) if _same_disk(folder, to.parent) else _copy(folder / "model", to)
