@@ -1,4 +1,4 @@
-"""A SavedModel out of an ONNX file returns the same numbers when TensorFlow loads it, and over TensorFlow Serving's API."""
+"""A SavedModel out of an ONNX file returns the same numbers under TensorFlow, and over TensorFlow Serving's API."""
 
 from __future__ import annotations
 

@@ -104,8 +104,8 @@ def layer_normalised(node: dict[str, Any], x: Any, scale: Any, bias: Any = None)
 
     axis = node["attributes"].get("axis", -1)
     axes = list(range(axis if axis >= 0 else len(x.shape) + axis, len(x.shape)))
-    # written out, as TensorFlow's remapper fuses `tf.nn.moments` and what follows into a kernel of oneDNN that is off by
-    # a thousandth where the variance is small
+    # written out, as TensorFlow's remapper fuses `tf.nn.moments` and what follows into a kernel of oneDNN that was seen
+    # to be off by a thousandth
     centred = x - tf.reduce_mean(x, axes, keepdims=True)
     variance = tf.reduce_mean(centred * centred, axes, keepdims=True)
     made = centred / tf.sqrt(variance + node["attributes"].get("epsilon", 1e-5)) * scale
