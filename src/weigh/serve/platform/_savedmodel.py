@@ -61,8 +61,8 @@ def write_savedmodel(
         gap = _gap(_answers(graph, output, example), theirs)
         if not gap <= tolerance:
             raise Differs(
-                f"TensorFlow answers {graph.name} otherwise than ONNX Runtime does, by {gap:.3g} of the greatest answer "
-                f"(at most {tolerance:g} passes)"
+                f"TensorFlow answers {graph.name} otherwise than ONNX Runtime does: by {gap:.3g} of the greatest "
+                f"answer, where {tolerance:g} passes"
             )
         to.parent.mkdir(parents=True, exist_ok=True)
         (folder / "model").rename(to) if _same_disk(folder, to.parent) else _copy(folder / "model", to)
