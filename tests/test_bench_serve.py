@@ -132,7 +132,7 @@ def test_a_server_that_answers_is_held_to_the_numbers_and_measured_in_turns(net,
     servers = [served(net, tmp_path, name="one"), served(net, tmp_path, name="two")]
     try:
         assert all(server.check(load, 20) <= 1e-6 for server in servers)
-        windows = played(servers, (1, 4), 2, 0.05, load, 0)
+        windows = played(servers, (1, 4), 2, 0.05, load, 0, ("two",))
         seen = {(one.server, one.kind, one.round) for one in windows}
         assert len(windows) == 8 and len(seen) == 8
         assert all(one.failed == 0 and one.rate > 0 and one.quantile(0.99) >= one.quantile(0.5) for one in windows)

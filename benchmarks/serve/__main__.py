@@ -5,9 +5,9 @@
 **servers**: every server has one worker and is set up for production as its documents have it (no reloading, no
 access log; `benchmarks/serve/setup.py`). It is held against ONNX Runtime's own answers first. Then rounds of windows
 at 1, 16 and 64 kept connections of a closed loop, sent by a process of its own; in each round all servers take turns,
-in an order drawn anew, and those that are not asked are stopped (SIGSTOP), so that they use nothing. Ray's parts
-watch each other by the clock and cannot be stopped: Ray Serve is measured in rounds of its own, beside weigh, and
-nobody is stopped there.
+in an order drawn anew. Peers use next to nothing while nobody asks them (`idle_cpu`, of one processor); weigh still
+reads what it logged then, so it is stopped (SIGSTOP) while others are asked, and does that work in its own windows.
+Ray uses a tenth of a processor: Ray Serve is measured in rounds of its own, beside weigh.
 
 ``weigh`` has all of it on: predictions logged before they are sent, metrics by arm, users who keep their arm, a canary
 that a tenth of them meets and a fresh baseline that another tenth does. ``weigh_plain`` has no rollout. ``runtime`` is
@@ -27,6 +27,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
@@ -65,6 +67,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Measure, print, write."""
     asked = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
     with told():
         _all(asked)
 
@@ -132,11 +135,11 @@ def _servers(asked: argparse.Namespace, net: Any, folder: Path, load: Any) -> di
 def _block(
     peers: Sequence[str], ours: Sequence[str], asked: argparse.Namespace, net: Any, folder: Path, load: Any
 ) -> tuple[list[Any], dict[str, dict[str, float]]]:
-    """Windows of servers that are up together, and what is measured of each once; ``runtime`` where weigh rests."""
+    """Windows of servers that are up together, and what is measured of each once; ``runtime`` beside weigh_plain."""
     from benchmarks.serve.running import Running, need_mode, peer, weigh
     from benchmarks.serve.windows import played
 
-    restless, servers, once = ours == ("weigh",), [], {}
+    servers, once = [], {}
     folder.mkdir()
     try:
         for name in [*ours, *peers]:
@@ -145,16 +148,16 @@ def _block(
             servers.append(server)
             server.check(load)
             once[name] = {"startup_s": round(server.started, 2), "idle_cpu": round(server.tree.idle(1.0), 4)}
-            if not restless:
+            if name in WEIGH:
                 server.tree.rest()
             print(f"{name}: up in {server.started:.1f} s", flush=True)
-        windows = played(servers, LEVELS, asked.rounds, asked.window / 1e3, load, int(restless), restless)
+        windows = played(servers, LEVELS, asked.rounds, asked.window / 1e3, load, len(peers), WEIGH)
         for server in servers:
             once[server.name]["memory_mb"] = round(server.tree.memory(), 1)
             server.check(load)
         need_mode(servers[0], "canary")
-        if not restless:
-            for server in servers:
+        if "weigh_plain" in ours:
+            for server in servers[: len(ours)]:
                 server.tree.rest()
             once["runtime"] = _runtime(net, asked.rounds)
         return windows, once

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,27 +84,29 @@ def played(
     seconds: float,
     load: Generator,
     seed: int,
-    restless: bool = False,
+    resting: Container[str] = (),
 ) -> list[Window]:
     """Rounds of windows of a closed loop, at so many connections each.
 
     Args:
-        restless: nobody is stopped between windows: for servers whose parts watch each other by the clock.
-    """  # fmt: skip
+        resting: servers that are stopped while others are asked, as they work on when nobody asks them.
+    """
     chance, found = np.random.default_rng(seed), []
-    for server in servers:
-        server.tree.look()
-        if not restless:
-            server.tree.rest()
-    for place in range(rounds):
-        for level in chance.permutation(levels):
-            for which in chance.permutation(len(servers)):
-                server = servers[which]
-                if not restless:
-                    server.tree.go_on()
-                found.append(measured(server, str(level), place, load, int(level), seconds))
-                if not restless:
-                    server.tree.rest()
-    for server in servers:
-        server.tree.go_on()
+    rests = [one for one in servers if one.name in resting]
+    for server in rests:
+        server.tree.rest()
+    try:
+        for place in range(rounds):
+            for level in chance.permutation(levels):
+                for which in chance.permutation(len(servers)):
+                    server = servers[which]
+                    if server in rests:
+                        server.tree.go_on()
+                    server.tree.look()
+                    found.append(measured(server, str(level), place, load, int(level), seconds))
+                    if server in rests:
+                        server.tree.rest()
+    finally:
+        for server in rests:
+            server.tree.go_on()
     return found
