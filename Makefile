@@ -42,7 +42,7 @@ test-core: $(VENV)/.dev-stamp  ## run the quick tests only
 
 # Ray, TorchServe and TFX in environments of their own, about 4.3 GB; one that cannot be made says why, and its tests skip.
 test-platforms: $(VENV)/.dev-stamp  ## start the serving platforms for real (sets up .venv-platforms)
-	@for name in ray torchserve tfx; do $(PLATFORMS) $(RUN) -m weigh deploy --prepare $$name || true; done
+	@for name in ray torchserve tfx kserve; do $(PLATFORMS) $(RUN) -m weigh deploy --prepare $$name || true; done
 	$(PLATFORMS) OMP_NUM_THREADS=1 $(RUN) -m pytest -m platforms tests/platforms $(ARGS)
 
 check: lint types docs-check doctest  ## ruff, mypy, fresh docs and doctests

@@ -55,6 +55,8 @@ RECIPES = {
     "tensorflow": Recipe(("tensorflow-cpu==2.16.2", "onnx", "numpy<2"), 1.2, modules=("tensorflow",)),
     # pip resolves TFX for over ten minutes, uv in seconds; setuptools 81 has no pkg_resources
     "tfx": Recipe(("tfx==1.16.0", "setuptools<81", "dill", "onnx<1.17"), 3.0, "3.10", resolver="uv"),
+    # no server: KServe's own client, which wants an older pandas
+    "kserve": Recipe(("kserve==0.21.0", "setuptools<81"), 0.5),
 }  # fmt: skip
 
 
