@@ -126,7 +126,7 @@ def need_same(settings: ServerSettings, anew: bool) -> None:
     if anew:
         with files.changing(settings.routing) as change:
             change(now.model_copy(update={"champion": wanted, "challenge": None}))
-    elif now.champion.path != wanted.path and now.challenge is None and not _shipped(settings, wanted.path):
+    elif now.champion.path != wanted.path and not _shipped(settings, wanted.path):
         raise UsageError(
             f"the champion in {settings.state} is {now.champion.path}: type that to go on with it, or --anew to begin "
             f"with {wanted.path}"
@@ -139,3 +139,26 @@ def _shipped(settings: ServerSettings, path: str) -> bool:
 
     found = [rollouts.read(settings, one) for one in rollouts.known(settings)]
     return any(one.end == "shipped" and one.champion.path == path for one in found)
+
+
+def need_batching(spec: str) -> None:
+    """Raises `UsageError` where there is no such option of serve/batching."""
+    from weigh import catalog
+
+    catalog.find(catalog.choice("serve/batching"), spec)
+
+
+def size_of(text: str) -> int:
+    """Bytes.
+
+    Raises:
+        UsageError: it is no size.
+
+    >>> size_of("500MB"), size_of("10GB")
+    (500000000, 10000000000)
+    """
+    number, unit = text.rstrip("KMGB "), text.strip().upper().lstrip("0123456789. ")
+    try:
+        return int(float(number) * {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}[unit])
+    except (ValueError, KeyError):
+        raise UsageError(f"'{text}' is no size: type 500MB or 10GB") from None

@@ -10,10 +10,11 @@ import click
 from weigh.cli._flags import json_flag, print_json
 
 if TYPE_CHECKING:
+    from weigh.rollout.plan import RolloutPlan
     from weigh.server.client import Admin
 
 ROOT = Path(".weigh/serve")
-GUARDRAILS = ("error <= baseline + 0.01", "p99(latency) <= 1.5x baseline")
+GUARDRAILS = ("error <= baseline + 0.01",)
 
 EPILOG = """
 \b
@@ -63,23 +64,27 @@ def _admin(on: str, url: str) -> Admin:
 @click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True, max_open=True), help="Error rate; 0.05.")
 @click.option("--stages", metavar="SHARES", help="Shares of the users, such as 0.01,0.05,0.25,0.5,1.")
 @click.option("--horizon", type=click.IntRange(100), help="Planned requests of each arm for the goal; 20,000.")
+@click.option("--window", type=click.FloatRange(0, min_open=True), help="Seconds of a window, for quantiles; 60.")
+@click.option("--memory", type=click.FloatRange(0), help="Seconds for which windows resemble each other; 2,400.")
 @click.option("--shadow", is_flag=True, help="Begin with copies that no user sees.")
 @json_flag
 def start(
     challenger: str, on: str, url: str, plan: Path | None, guardrails: tuple[str, ...], goal: str,
-    metrics: tuple[str, ...], alpha: float | None, stages: str | None, horizon: int | None, shadow: bool, as_json: bool,
+    metrics: tuple[str, ...], alpha: float | None, stages: str | None, horizon: int | None,
+    window: float | None, memory: float | None, shadow: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Start a rollout of the model CHALLENGER (a file, a folder or an MLflow URI)."""
     from weigh.choice import UsageError
     from weigh.rollout.plan import RolloutPlan
 
     if plan is not None:
-        if guardrails or goal or metrics or alpha or stages or horizon or shadow:
+        if guardrails or goal or metrics or alpha or stages or horizon or window or memory or shadow:
             raise UsageError("--plan says all of it: leave the other flags out, or put them into the file")
         made = RolloutPlan.from_yaml(plan.read_text(encoding="utf-8"))
     else:
         given: dict[str, Any] = {
-            "goal": goal or None, "alpha": alpha, "horizon": horizon, "shadow": shadow or None,
+            "goal": goal or None, "alpha": alpha, "horizon": horizon, "window": window,
+            "memory": memory, "shadow": shadow or None,
             "metrics": [_metric(one) for one in metrics] or None, "stages": _stages(stages) if stages else None,
         }  # fmt: skip
         told = {name: value for name, value in given.items() if value is not None}
@@ -91,6 +96,8 @@ def start(
         print_json(begun)
         return
     click.echo(f"rollout {begun['id']} is under way; `weigh rollout status --watch` shows it")
+    for line in _told(made):
+        click.echo(f"  {line}")
 
 
 @command.command("status")
@@ -120,13 +127,29 @@ def abort(on: str, url: str) -> None:
     click.echo(f"rollout {done['aborted']} is aborted; all users meet the champion")
 
 
+def _told(plan: RolloutPlan) -> list[str]:
+    """What was asked, in words."""
+    shares = " -> ".join(f"{100 * one:g} %" for one in plan.stages)
+    lines = [f"guardrail: {one.text}" for one in plan.guardrails]
+    lines += [f"goal: {plan.goal.text}"] if plan.goal else ["goal: none; it ships when it does no harm"]
+    lines.append(
+        f"share of the users: {'copies, then ' if plan.shadow else ''}{shares}; wrong at most {plan.alpha:.0%}"
+    )
+    if any(one.windowed for one in plan.guardrails):
+        lines.append(
+            f"quantiles are compared by windows of {plan.window:g} s that are taken to resemble each other for "
+            f"{plan.memory:g} s: that takes hours; --window and --memory say less where it is less"
+        )
+    return lines
+
+
 def _metric(text: str) -> dict[str, Any]:
     from weigh.choice import UsageError
 
     name, _, ends = text.partition(":")
     low, _, high = ends.partition(",")
     try:
-        return {"name": name, "low": float(low or 0), "high": float(high or 1)}
+        return {"name": name, "low": float(low), "high": float(high)} if ends else {"name": name}
     except ValueError:
         raise UsageError(f"--metric {text} is no range: type --metric {name or 'revenue'}:0,100") from None
 

@@ -34,6 +34,7 @@ Then, from another terminal:
 @click.option("--queue", type=click.IntRange(1), default=256, show_default=True, help="Requests that wait; then 429.")
 @click.option("--state", type=click.Path(path_type=Path), help="Folder of logs; .weigh/serve/NAME if not given.")
 @click.option("--log-inputs", is_flag=True, help="Keep what goes into the model in the log as well.")
+@click.option("--log-most", default="10GB", show_default=True, help="Of log; then the oldest files go.")
 @click.option("--traces", default="", metavar="URL", help="OTLP/HTTP endpoint for traces.")
 @click.option("--private", is_flag=True, help="Predictions need the token too, not only admin calls.")
 @click.option(
@@ -46,14 +47,14 @@ Then, from another terminal:
 @ledger_flag
 def command(
     model: str, name: str, host: str, port: int, architecture: str, batching: str, threads: int, deadline: float,
-    queue: int, state: Path | None, log_inputs: bool, traces: str, private: bool, platform: str,
+    queue: int, state: Path | None, log_inputs: bool, log_most: str, traces: str, private: bool, platform: str,
     address: str, replicas: int, most_replicas: int, anew: bool, ledger: str,
 ) -> int:  # fmt: skip
     """Serve a model until it is stopped: a file, a folder, an MLflow URI, or the decision ID (or `last`) that chose it.
 
     Predictions are logged before they are sent. Admin calls bear the token in the file `token` of the state folder.
     """
-    from weigh.cli._served import asked, name_of, need_same
+    from weigh.cli._served import asked, name_of, need_batching, need_same, size_of
     from weigh.server.run import Keeper
     from weigh.server.settings import ServerSettings
 
@@ -64,8 +65,10 @@ def command(
     architecture, batching = architecture or wanted.architecture, batching or wanted.batching or "single"
     settings = ServerSettings(
         model=path, architecture=architecture, name=name, state=folder, host=host, port=port, threads=threads,
-        batching=batching, queue=queue, deadline=deadline, log_inputs=log_inputs, traces=traces, private=private,
+        batching=batching, queue=queue, deadline=deadline, log_inputs=log_inputs, log_most=size_of(log_most),
+        traces=traces, private=private,
     )  # fmt: skip
+    need_batching(batching)
     need_same(settings, anew)
 
     def tell(line: str) -> None:

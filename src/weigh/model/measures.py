@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from weigh.choice import Measure
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from weigh.model.source import Kind
     from weigh.model.task import ModelTask
 

@@ -11,7 +11,7 @@ import numpy as np
 from weigh.choice import Frozen, UsageError
 from weigh.rollout.goal import GoalTest
 from weigh.rollout.guard import Guard, Span, guard
-from weigh.rollout.plan import KNOWN, RolloutPlan
+from weigh.rollout.plan import KNOWN, SHADOWED, RolloutPlan
 from weigh.rollout.words import found_of
 from weigh.scale.sample_ratio import SampleRatio
 
@@ -240,14 +240,15 @@ class Judge:
             both = any(one.both for one in self._asked() if one.metric.name == name)
             counts = self._seen[name][stage] if both else self._seen[name][stage][1:]
             if counts.min() < self.plan.least:
-                least = f"{counts.min()} of {self.plan.least}"
-                said.append(f"low traffic: {least} requests of each arm at this stage show {name}")
+                least = f"{counts.min()} of the {self.plan.least} requests that each arm needs at this stage"
+                said.append(f"low traffic: {least}" + ("" if name in SHOWN else f" show {name}"))
             said += self._lost(name)
-        return said
+        return list(dict.fromkeys(said))
 
     def _lost(self, name: str) -> list[str]:
         """Whether records of a metric are lost, or more of them in one arm."""
-        rows, seen = self._rows.sum(axis=0), self._seen[name].sum(axis=0)
+        compared = np.array([share > 0.0 or name in SHADOWED for share in self.plan.shares])
+        rows, seen = self._rows[compared].sum(axis=0), self._seen[name][compared].sum(axis=0)
         if rows.min() == 0 or not any(one.both for one in self.guards if one.metric.name == name):
             return []
         shares = np.minimum(seen / rows, 1.0)

@@ -296,7 +296,7 @@ class RolloutPlan(Frozen):
         by_name = {**_BUILT_IN, **{one.name: one for one in self.metrics}}
         if name not in by_name:
             raise UsageError(
-                f"nothing is known of the metric '{name}' (known: {', '.join(by_name)}): state its range, "
-                f"such as metrics=[Metric(name='{name}', low=0, high=1)]"
+                f"nothing is known of the metric '{name}' (known: {', '.join(by_name)}): state its range: "
+                f"--metric {name}:0,1, or metrics=[Metric(name='{name}', low=0, high=1)]"
             )
         return by_name[name]

@@ -126,7 +126,7 @@ class App:
         headers = [
             JSON if size is None else OCTETS,
             (b"content-length", b"%d" % len(payload)),
-            *call.headers(),
+            *call.headers(answer.by.version),
         ]
         if size is not None:
             headers.append((b"inference-header-content-length", b"%d" % size))
@@ -214,6 +214,7 @@ class App:
             entry["rollout"], entry["stage"] = challenge.id, challenge.stage
         if error:
             entry["error"] = error[:200]
+            self.metrics.failed(call.arm.name)
         if call.explicit:
             entry["explicit"] = True
         if by != call.arm.name:

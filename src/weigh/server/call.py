@@ -33,9 +33,9 @@ class Call:
     until: int
     explicit: bool = False
 
-    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """What an answer says of it."""
+    def headers(self, version: str = "") -> tuple[tuple[bytes, bytes], ...]:
+        """What an answer says of it; `version` of the model that gave it, where that is not the arm's."""
         return (
             (b"x-request-id", self.id.encode("ascii", "backslashreplace")), (b"x-weigh-arm", self.arm.name.encode()),
-            (b"x-weigh-version", self.version.encode()),
+            (b"x-weigh-version", (version or self.version).encode()),
         )  # fmt: skip

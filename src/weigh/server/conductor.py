@@ -17,7 +17,7 @@ from weigh.rollout.judge import Judge, Verdict
 from weigh.rollout.shadow import Counterfactual
 from weigh.server import rollouts
 from weigh.server import routing as files
-from weigh.server.log import Tail
+from weigh.server.log import KINDS, Tail
 from weigh.server.rollouts import Rollout
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Conductor:
         self._metrics = set(named)
         self._requests = {"champion": 0, "baseline": 0, "canary": 0}
         kept = kept_json(self.folder / "judge.json")
-        places: dict[str, dict[str, int]] = {}
+        places = dict(rollout.places) if source is None else {}
         self._missing = 0
         self._promoted = ""
         if kept is not None:
@@ -79,16 +79,17 @@ class Conductor:
             self._remember(places)
             for name, state in kept["unseen"].items():
                 self._unseen[name] = Counterfactual(rollout.plan.metric(name), rollout.plan.alpha).restore(state)
-        self._tails = {kind: Tail(self._logs, kind, places.get(kind)) for kind in ("predictions", "shadow", "feedback")}
+        self._tails = {kind: Tail(self._logs, kind, places.get(kind)) for kind in KINDS}
         self._lost_before = 0 if kept is not None else lost()
 
     def _remember(self, places: dict[str, dict[str, int]]) -> None:
         """Who met whom in what was read already, for feedback that comes later."""
-        for entry in Tail(self._logs).read_up_to(places["predictions"]):
+        begun = self.rollout.places
+        for entry in Tail(self._logs, places=begun.get("predictions")).read_up_to(places["predictions"]):
             if self._ours(entry):
                 self._known(entry)
         self._met.clear()  # those were counted before
-        for copy in Tail(self._logs, "shadow").read_up_to(places["shadow"]):
+        for copy in Tail(self._logs, "shadow", begun.get("shadow")).read_up_to(places["shadow"]):
             if copy.get("rollout") == self.rollout.id and self.rollout.plan.shares[copy["stage"]] == 0.0:
                 self._agreed(copy)
 
@@ -99,10 +100,9 @@ class Conductor:
         opinions = list(self._tails["feedback"].read())
         self._take(entries, copies, opinions)
         verdict = self.judge.look(time.monotonic())
-        verdict = self._registered(self._heard(verdict))
+        verdict = self._heard(verdict)
         self._keep(verdict)
-        self._act(verdict)
-        return verdict
+        return self._act(verdict)
 
     def _ours(self, entry: dict[str, Any]) -> bool:
         return entry.get("rollout") == self.rollout.id and "explicit" not in entry
@@ -214,15 +214,19 @@ class Conductor:
         with replacing(self.folder / "status.json") as temporary:
             temporary.write_bytes(orjson.dumps(told))
 
-    def _act(self, verdict: Verdict) -> None:
-        """Move the traffic."""
+    def _act(self, verdict: Verdict) -> Verdict:
+        """Move the traffic; what was done."""
+        still = {"verdict": "hold", "move": "stay", "stage": self.judge.stage}
         if verdict.verdict == "hold" and verdict.move == "stay":
-            return
+            return verdict
         with files.changing(self.settings.routing) as change:
             now = files.read(self.settings.routing)
             if now is None or now.challenge is None or now.challenge.id != self.rollout.id:
-                return  # it was aborted meanwhile
-            change(self._moved(now, verdict))
+                return verdict.model_copy(update={**still, "reason": "it was aborted meanwhile"})
+            verdict = self._registered(verdict)
+            if verdict.verdict != "hold" or verdict.move != "stay":
+                change(self._moved(now, verdict))
+        return verdict
 
     def _moved(self, now: Routing, verdict: Verdict) -> Routing:
         if verdict.verdict == "ship":

@@ -10,8 +10,13 @@ from typing import Any
 
 import orjson
 
-ROTATE = 256_000_000
+ROTATE = 64_000_000
 """Bytes after which a process begins another file."""
+MOST = 10_000_000_000
+"""Bytes of a kind of log, beyond which the oldest files go."""
+
+
+KINDS = ("predictions", "shadow", "feedback")
 
 
 class PredictionLog:
@@ -23,10 +28,11 @@ class PredictionLog:
     Args:
         folder: where logs are kept; each process has files of its own.
         kind: how its files are called.
+        most: bytes of all files of the kind, beyond which the oldest go.
     """
 
-    def __init__(self, folder: Path, kind: str = "predictions") -> None:
-        self.folder, self.kind = folder, kind
+    def __init__(self, folder: Path, kind: str = "predictions", most: int = MOST) -> None:
+        self.folder, self.kind, self.most = folder, kind, most
         self.lost = 0
         self._file, self._size = -1, 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +51,7 @@ class PredictionLog:
             self.lost += 1
             return False
         self._size += written
-        if self._size > ROTATE:
+        if self._size > min(ROTATE, self.most // 4):
             self._open()
         return True
 
@@ -55,6 +61,17 @@ class PredictionLog:
         name = f"{self.kind}-{time.time_ns():020d}-{os.getpid()}.jsonl"
         self._file = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
         self._size = 0
+        self._prune(name)
+
+    def _prune(self, own: str) -> None:
+        """Remove the oldest files while there are too many bytes."""
+        sizes = {path: path.stat().st_size for path in sorted(self.folder.glob(f"{self.kind}-*.jsonl"))}
+        total = sum(sizes.values()) + min(ROTATE, self.most)
+        for path, size in sizes.items():
+            if total <= self.most or path.name == own:
+                return
+            path.unlink(missing_ok=True)
+            total -= size
 
     def close(self) -> None:
         """Let go of the file."""
@@ -90,9 +107,16 @@ class Tail:
                     yield orjson.loads(line)
             self.places[name] = start
 
+    def ends(self) -> dict[str, int]:
+        """How far there is something to read now, as `places` has it."""
+        found = sorted(self.folder.rglob(f"{self.kind}-*.jsonl"))
+        return {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in found}
+
     def read_up_to(self, places: Mapping[str, int]) -> Iterator[dict[str, Any]]:
         """Entries from where it stands up to given places, and no further."""
         for name, end in sorted(places.items()):
+            if not (self.folder / name).exists():  # it was among the oldest
+                continue
             with (self.folder / name).open("rb") as file:
                 file.seek(self.places.get(name, 0))
                 while file.tell() < end and (line := file.readline()):

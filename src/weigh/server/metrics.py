@@ -29,6 +29,10 @@ class Metrics:
             "weigh_request_seconds", "Seconds from the whole request to its answer.", ["arm"], buckets=BUCKETS,
             registry=self.registry,
         )  # fmt: skip
+        self._failures = Counter(
+            "weigh_arm_failures", "Requests that the arm could not answer; the champion may have.", ["arm"],
+            registry=self.registry,
+        )  # fmt: skip
         self._up = Gauge("weigh_arm_up", "Whether the arm answers.", ["arm"], registry=self.registry)
         self._waiting = Gauge(
             "weigh_arm_waiting", "Requests that the arm has not answered.", ["arm"], registry=self.registry
@@ -51,6 +55,10 @@ class Metrics:
             self._timers[arm] = self._seconds.labels(arm)
         counter.inc()
         self._timers[arm].observe(seconds)
+
+    def failed(self, arm: str) -> None:
+        """A request that the arm could not answer."""
+        self._failures.labels(arm).inc()
 
     def page(self, router: Router) -> bytes:
         """All of it, as Prometheus reads it."""

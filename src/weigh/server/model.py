@@ -72,7 +72,12 @@ def open_model(path: Path | str, architecture: str = "", threads: int = 1) -> Mo
     """
     from weigh.model.source import open_source
 
-    source = open_source(Path(path), architecture)
+    try:
+        source = open_source(Path(path), architecture)
+    except UsageError as error:
+        if "--trust" not in str(error):
+            raise
+        raise UsageError(f"{path} is a pickle, which can run any code when opened: convert it to ONNX first") from None
     if source.kind == "language":
         raise UsageError(f"{path} is a language model: it speaks OpenAI's API, not the Open Inference Protocol")
     return OnnxModel(source, threads) if source.format == "onnx" else TorchModel(source, threads)

@@ -13,6 +13,7 @@ from pydantic import Field
 from weigh.choice import Frozen, UsageError, content_digest, unknown
 from weigh.data.cache import replacing
 from weigh.rollout.plan import RolloutPlan
+from weigh.server.log import KINDS, Tail
 from weigh.server.routing import Challenge, Routing, Served
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Rollout(Frozen):
     challenger: Served
     plan: RolloutPlan
     begun: float = Field(description="seconds since 1970")
+    places: dict[str, dict[str, int]] = Field({}, description="kind of log -> file -> bytes that are older than it")
     end: Literal["", "shipped", "rolled back", "aborted"] = ""
     ended: float | None = None
     reason: str = ""
@@ -50,6 +52,7 @@ def planned(settings: ServerSettings, now: Routing, challenger: Served, plan: Ro
     made = Rollout(
         id=f"{len(known(settings)) + 1:04d}-{secrets.token_hex(2)}", name=settings.name, champion=now.champion,
         challenger=challenger, plan=plan, begun=time.time(),
+        places={kind: Tail(settings.logs, kind).ends() for kind in KINDS},
     )  # fmt: skip
     return made, now.model_copy(update={"challenge": challenge_of(made, 0)})
 

@@ -56,8 +56,8 @@ class Router:
 
     def __init__(self, settings: ServerSettings, model: Model | None, now: Routing) -> None:
         self.settings, self.model, self.now = settings, model, now
-        self.log = PredictionLog(settings.logs)
-        self.feedback = PredictionLog(settings.logs, "feedback")
+        self.log = PredictionLog(settings.logs, most=settings.log_most)
+        self.feedback = PredictionLog(settings.logs, "feedback", settings.log_most)
         self.salt = ""
         self.cut: tuple[Share, ...] = WHOLE
         self._changing = asyncio.Lock()
@@ -83,6 +83,9 @@ class Router:
         """
         if isinstance(self.champion, ProcessArm):
             await self._readied(self.champion)
+        if not self.settings.routing.exists():  # now that it is known to serve
+            with files.changing(self.settings.routing) as change:
+                change(self.now)
         try:
             await self._challenge(self.now.challenge, self.now.champion)
         except Failed as error:
@@ -224,7 +227,11 @@ class Router:
         else:
             arm = ProcessArm("champion", served, self.settings)
             await self._readied(arm)
-        self._need_same_door(arm)
+        try:
+            self._need_same_door(arm)
+        except Failed:
+            self._let_go(arm)
+            raise
         return arm
 
     async def _challenge(self, wanted: Challenge | None, champion: Served) -> None:
@@ -241,21 +248,33 @@ class Router:
             fresh = [ProcessArm("canary", wanted.challenger, self.settings, wanted.mode == "shadow")]
             if wanted.mode == "split":
                 fresh.append(ProcessArm("baseline", champion, self.settings))
-            await asyncio.gather(*(self._readied(arm) for arm in fresh))
-            for arm in fresh:
-                self._need_same_door(arm)
+            await self._all_ready(fresh)
             if self.canary is not None:
                 self._let_go(self.canary)
             self.canary, self.baseline = fresh[0], fresh[1] if len(fresh) > 1 else None
         self.challenge, self.salt = wanted, wanted.id
         self.cut = shares(wanted.share) if wanted.mode == "split" and wanted.share else WHOLE
 
+    async def _all_ready(self, fresh: list[ProcessArm]) -> None:
+        """Wait until all answer; where one cannot, none stays.
+
+        Raises:
+            Failed: one cannot be loaded, or clients could not call it.
+        """
+        try:
+            await asyncio.gather(*(arm.ready() for arm in fresh))
+            for arm in fresh:
+                self._need_same_door(arm)
+        except Failed:
+            for arm in fresh:
+                self._let_go(arm)
+            raise
+
     def _need_same_door(self, arm: Arm) -> None:
         """Raises `Failed` where clients of the present champion could not call another model."""
         old, new = self.door, arm.door
         assert new is not None
-        if _door(old) != _door(new):
-            self._let_go(arm)
+        if not _fits(old, new):
             raise Failed(
                 f"the new model takes and gives {_door(new)}, the present one {_door(old)}: clients could not call it"
             )
@@ -281,9 +300,24 @@ class Router:
         self.feedback.close()
 
 
+def _fits(old: Door, new: Door) -> bool:
+    """Whether what clients send to one model can be sent to another, and what they read is called alike."""
+    if old.kind != new.kind or [one.name for one in old.outputs] != [one.name for one in new.outputs]:
+        return False
+    pairs = [*zip(old.inputs, new.inputs), *zip(old.outputs, new.outputs)]
+    return len(old.inputs) == len(new.inputs) and all(
+        a.name == b.name and a.datatype == b.datatype and len(a.shape) == len(b.shape)
+        and all(after in (before, -1) or before == -1 == after for before, after in zip(a.shape, b.shape))
+        for a, b in pairs
+    )  # fmt: skip
+
+
 def _door(door: Door) -> str:
     """What clients rely on, in words."""
-    sides = (", ".join(f"{one.name} {one.datatype}" for one in side) for side in (door.inputs, door.outputs))
+    sides = (
+        ", ".join(f"{one.name} {one.datatype} {list(one.shape)}" for one in side)
+        for side in (door.inputs, door.outputs)
+    )
     return " -> ".join(sides) if door.kind == "tensors" else "text"
 
 
@@ -300,10 +334,4 @@ def wanted_of(settings: ServerSettings) -> Served:
 
 def started(settings: ServerSettings) -> Routing:
     """The routing that a server begins with: the file's, or else the model that it was told, alone."""
-    found = files.read(settings.routing)
-    if found is None:
-        with files.changing(settings.routing) as change:
-            change(Routing(champion=wanted_of(settings)))
-        found = files.read(settings.routing)
-        assert found is not None
-    return found
+    return files.read(settings.routing) or Routing(champion=wanted_of(settings))

@@ -25,6 +25,9 @@ from weigh.server.settings import ServerSettings
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
 PATIENCE = 3.0
 BACKLOG = 4096
+ANNOUNCE = 0.1
+STARTUP = 3
+"""Exit status of uvicorn whose application could not start."""
 REFUSED = 2
 """Exit status of a router that cannot serve the model, so that starting it again would not help."""
 
@@ -119,7 +122,7 @@ class Keeper:
     def __init__(self, settings: ServerSettings, tell: Callable[[str], None]) -> None:
         self.settings, self._tell = settings, tell
         self._router: subprocess.Popen[bytes] | None = None
-        self._stopping = False
+        self._stopping = self._answered = False
 
     def run(self) -> int:
         """Serve until told to stop; the exit status.
@@ -133,10 +136,32 @@ class Keeper:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._stop)
             threading.Thread(target=self._conduct, args=(url_of(bound),), daemon=True).start()
+            threading.Thread(target=self._announce, args=(url_of(bound),), daemon=True).start()
             try:
                 return self._keep(bound)
             finally:
                 (self.settings.state / "server.json").unlink(missing_ok=True)
+
+    def _announce(self, url: str) -> None:
+        """Say where it serves once it answers."""
+        from weigh.server import rollouts
+        from weigh.server.client import Admin, Unreachable
+
+        admin = Admin(url, token_of(self.settings.state))
+        while not self._stopping:
+            try:
+                told = admin.get("/admin/status")
+            except Unreachable:
+                time.sleep(ANNOUNCE)
+                continue
+            self._answered = True
+            path, (arm, *_) = told["routing"]["champion"]["path"], told["arms"]
+            begun = [rollouts.read(self.settings, one) for one in rollouts.known(self.settings)]
+            by = next((one.id for one in reversed(begun) if one.end == "shipped"), "")
+            how = f", which rollout {by} shipped" if by and path != str(self.settings.model) else ""
+            self._tell(f"{self.settings.name} is served at {url}: {path} (version {arm['version']}){how}")
+            self._tell(f"log, rollouts and token of administration: {self.settings.state}; Ctrl-C stops it")
+            return
 
     def _conduct(self, url: str) -> None:
         """Conduct whatever rollout the routing names, for as long as the server runs."""
@@ -155,9 +180,10 @@ class Keeper:
             self._router = self._start(bound)
             code = self._watch(self._router, bound)
             if self._stopping:
+                self._tell("stopped")
                 return 0
-            if code == REFUSED:
-                return code
+            if code == REFUSED or (code == STARTUP and not self._answered):
+                return REFUSED
             wait = FIRST_WAIT if time.monotonic() - started > LONGEST_WAIT else min(2 * wait, LONGEST_WAIT)
             self._tell(f"the router ended ({code}); it is started again")
             time.sleep(wait)

@@ -32,6 +32,7 @@ class ServerSettings(Frozen):
     drain: float = Field(30.0, ge=0, description="seconds that requests have to end when the server stops")
     unit_header: str = Field("x-unit-id", description="header that says whom a request is for")
     log_inputs: bool = Field(False, description="keep what went into the model in the log as well")
+    log_most: int = Field(10_000_000_000, ge=1_000_000, description="bytes of log, beyond which the oldest files go")
     traces: str = Field("", description="OTLP/HTTP endpoint that gets traces; empty: none")
     private: bool = Field(False, description="predictions need the token too")
 

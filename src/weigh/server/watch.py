@@ -41,18 +41,21 @@ def conduct(
     said = ""
     while not stopping():
         time.sleep(STEP)
-        now = files.read(settings.routing)
-        challenge = now.challenge if now is not None else None
-        if challenge is None:
-            conductor = None
-            continue
+        told = ""
         try:
+            now = files.read(settings.routing)
+            challenge = now.challenge if now is not None else None
+            if challenge is None:
+                conductor = None
+                continue
             conductor = _conducted(settings, challenge, conductor, lost, tell, source)
         except OSError as error:
             told = _troubled(admin, conductor, error)
-            if told != said:
-                tell(f"rollout {challenge.id}: {told}")
-            said = told
+        except Exception as error:  # a fault of ours, or a file that was damaged: nothing passes, and it is said
+            told, conductor = f"it holds, as it cannot be judged: {type(error).__name__}: {error}", None
+        if told and told != said:
+            tell(f"rollout: {told}")
+        said = told
 
 
 def _conducted(
