@@ -264,7 +264,7 @@ def test_platforms_that_are_not_here_say_what_to_type(monkeypatch: pytest.Monkey
     assert "no kubectl on the path" in reasons["kubernetes"]
     with pytest.raises(UsageError, match=r"torchserve==0\.12\.0, about 1\.3 GB\) is not in .*weigh deploy --prepare"):
         TorchServe().start(served_nowhere(), tmp_path)
-    with pytest.raises(UsageError, match="there is no environment 'torch' to prepare: type one of ray, torchserve"):
+    with pytest.raises(UsageError, match="there is no environment 'torch' to prepare: type one of .*ray, torchserve"):
         make("torch")
 
 
@@ -294,7 +294,7 @@ def test_an_environment_that_was_not_made_whole_is_not_used(monkeypatch: pytest.
     assert installed("torchserve") is None
     (folder / STAMP).write_text(_digest("torchserve") + "\n")
     assert installed("torchserve") == make("torchserve") == folder / "bin" / "python"
-    assert not missing("torchserve") and set(RECIPES) == {"ray", "torchserve", "tensorflow", "tfx"}
+    assert not missing("torchserve") and {"ray", "torchserve", "tensorflow", "tfx"} <= set(RECIPES)
 
 
 def test_a_python_that_is_not_here_is_asked_for_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
