@@ -264,7 +264,7 @@ def test_platforms_that_are_not_here_say_what_to_type(monkeypatch: pytest.Monkey
     assert "no kubectl on the path" in reasons["kubernetes"]
     with pytest.raises(UsageError, match=r"torchserve==0\.12\.0, about 1\.3 GB\) is not in .*weigh deploy --prepare"):
         TorchServe().start(served_nowhere(), tmp_path)
-    with pytest.raises(UsageError, match="there is no environment 'torch' to prepare: type one of .*ray, torchserve"):
+    with pytest.raises(UsageError, match=r"there is no environment 'torch' to prepare: type one of .*ray, torchserve"):
         make("torch")
 
 
