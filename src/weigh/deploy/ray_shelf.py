@@ -57,7 +57,10 @@ class Shelf:
         self._model: Callable[[str], Awaitable[Model]] = wrap(load)
 
     def __serve_build_asgi_app__(self) -> Callable[..., Awaitable[None]]:
-        return self._serve
+        async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:  # uvicorn knows a method for ASGI 2
+            await self._serve(scope, receive, send)
+
+        return app
 
     async def _serve(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
