@@ -205,7 +205,7 @@ class Load:
         broken: connections that ended without an answer.
     """
 
-    def __init__(self, server: Running, clients: int = 4, units: int = 200, pause: float = 0.0) -> None:
+    def __init__(self, server: Running, clients: int = 4, units: int = 5000, pause: float = 0.0) -> None:
         self.server, self.units_count, self.pause = server, units, pause
         self.answered: dict[str, str] = {}
         self.units: dict[str, set[str]] = {}

@@ -14,6 +14,7 @@ from servers import Load, Running, body
 
 from weigh.rollout.plan import RolloutPlan
 from weigh.server import rollouts
+from weigh.server import routing as files
 from weigh.server.conductor import Conductor
 from weigh.server.log import PredictionLog
 from weigh.server.routing import Routing, Served
@@ -126,8 +127,6 @@ def conducted(tmp_path: Path, times: Callable[[int], int]) -> tuple[str, str]:
     now = Routing(champion=Served(path="a.onnx"))
     rollout, routing = rollouts.planned(settings, now, Served(path="b.onnx"), PLAN)
     rollouts.keep(settings, rollout)
-    from weigh.server import routing as files
-
     with files.changing(settings.routing) as change:
         change(routing)
     log = PredictionLog(settings.logs)
@@ -213,3 +212,68 @@ def test_a_release_out_of_the_registry_becomes_its_champion(
     assert client.get_model_version("flights", "2").tags["weigh.rollout"] == begun["id"]
     record = (server.state / "rollouts" / begun["id"] / "record.md").read_text()
     assert "models:/flights/2 is `champion` of flights, version 1 is `previous`" in record
+
+
+def _conductor(tmp_path: Path, **plan: Any) -> tuple[Conductor, PredictionLog, PredictionLog]:
+    settings = ServerSettings(model="a.onnx", name="a", state=tmp_path)
+    told, now = RolloutPlan(**plan), Routing(champion=Served(path="a.onnx"))
+    rollout, routing = rollouts.planned(settings, now, Served(path="b.onnx"), told)
+    rollouts.keep(settings, rollout)
+    with files.changing(settings.routing) as change:
+        change(routing)
+    log, feedback = PredictionLog(settings.logs), PredictionLog(settings.logs, "feedback")
+    return Conductor(settings, rollout, lambda: 0), log, feedback
+
+
+def _entry(rollout: str, k: int, arm: str, unit: str, **more: Any) -> dict[str, Any]:
+    entry = {"id": f"r{k}", "t": k, "m": k * 10**6, "unit": unit, "arm": arm, "version": "1", "status": 200, "ms": 1.0}
+    return entry | {"rollout": rollout, "stage": 0} | more
+
+
+def test_one_heavy_user_decides_nothing(tmp_path: Path):
+    conductor, log, _ = _conductor(tmp_path, guardrails=["error <= baseline + 0.02"], stages=[0.5, 1.0], least=50)
+    for k in range(6000):
+        log.write(_entry(conductor.rollout.id, k, "canary" if k % 2 else "baseline", f"u{k}"))
+        if k % 20 == 0:
+            log.write(_entry(conductor.rollout.id, 10_000 + k, "canary", "bot", status=500, error="Failed: x"))
+    verdict = conductor.step()
+    assert verdict.verdict == "ship", verdict.reason
+
+
+def test_feedback_counts_once_and_says_nothing_of_what_the_server_knows(tmp_path: Path):
+    plan = {"guardrails": ["error <= baseline + 0.05", "bought >= baseline - 0.1"], "metrics": [{"name": "bought"}]}
+    conductor, log, feedback = _conductor(tmp_path, **plan, stages=[0.5, 1.0])
+    for k in range(2):
+        log.write(_entry(conductor.rollout.id, k, "canary" if k else "baseline", f"u{k}"))
+    conductor.step()
+    for _ in range(500):
+        for k in range(2):
+            feedback.write({"id": f"r{k}", "m": 5, "t": 5, "values": {"error": k, "bought": 1 - k}})
+    assert conductor.step().verdict == "hold"
+    assert [one.n for one in conductor.judge.standing()[:2]] == [(1, 1), (1, 1)]
+
+
+def test_a_damaged_line_is_a_hold_and_hides_no_harm(tmp_path: Path):
+    conductor, log, _ = _conductor(tmp_path, guardrails=["error <= baseline + 0.02"], stages=[0.5, 1.0], least=50)
+    for k in range(1000):
+        log.write(_entry(conductor.rollout.id, k, "canary" if k % 2 else "baseline", f"u{k}"))
+    log.write([1, 2])  # type: ignore[arg-type]
+    log.write(_entry(conductor.rollout.id, 1, "canary", "u", stage=99))
+    held = conductor.step()
+    assert held.verdict == "hold" and "2 answers could not be logged" in held.reason
+    for k in range(1000, 2000):
+        broken = {"status": 500, "error": "Failed: x"} if k % 2 else {}
+        log.write(_entry(conductor.rollout.id, k, "canary" if k % 2 else "baseline", f"u{k}", **broken))
+    assert conductor.judge.verdict().verdict == "hold"
+    conductor.step()
+    assert conductor.judge.verdict().verdict == "roll back"
+
+
+def test_a_baseline_that_is_gone_says_nothing_of_the_champion(tmp_path: Path):
+    conductor, log, _ = _conductor(tmp_path, guardrails=["error <= baseline + 0.02"], stages=[0.5, 1.0], least=50)
+    for k in range(3000):
+        canary = k % 2 == 1
+        gone = {} if canary else {"error": "the process is gone", "by": "champion"}
+        bad = {"status": 500, "error": "Failed: x"} if canary and k % 10 == 1 else {}
+        log.write(_entry(conductor.rollout.id, k, "canary" if canary else "baseline", f"u{k}", **gone, **bad))
+    assert conductor.step().verdict == "hold", "there is nothing to compare the canary with"

@@ -106,3 +106,25 @@ def test_whatever_bytes_are_sent_are_refused(raw: bytes, header: int):
     port = (Tensor("x", "FP32", (-1, 2)),)
     with pytest.raises(BadRequest):
         read(raw, header, port, port)
+
+
+@pytest.mark.parametrize("data", [["a" * 100_000, *[1] * 5000], [[1.0, "a"]], [None, 1.0], [1.0, True], [[[1.0]], 2.0]])
+def test_mixed_values_are_refused_before_numpy_widens_them(data: list[Any]):
+    port = (Tensor("x", "FP32", (-1,)),)
+    told = {"inputs": [{"name": "x", "shape": [len(data)], "datatype": "FP32", "data": data}]}
+    with pytest.raises(BadRequest):
+        read(json.dumps(told).encode(), None, port, port)
+
+
+@pytest.mark.parametrize("depth", [40, 500, 1000])
+def test_deep_lists_are_refused(depth: int):
+    port = (Tensor("x", "FP32", (-1,)),)
+    data = b"[" * depth + b"1.0" + b"]" * depth
+    with pytest.raises(BadRequest):
+        read(b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":' + data + b"}]}", None, port, port)
+
+
+def test_whole_numbers_beyond_half_precision_are_refused():
+    port = (Tensor("x", "FP16", (-1,)),)
+    with pytest.raises(BadRequest, match="cannot"):
+        read(b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP16","data":[70000]}]}', None, port, port)

@@ -193,6 +193,12 @@ class Judge:
             self._last = self._judge(words)
         return self._last
 
+    def hold(self, reason: str) -> Verdict:
+        """Something that the judge does not see forbids to ship: a hold, and the next look judges anew."""
+        share = self.plan.shares[self.stage]
+        self._last = Verdict(verdict="hold", stage=self.stage, share=share, reason=reason)
+        return self._last
+
     def verdict(self) -> Verdict:
         """What the last look said."""
         return self._last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, final
@@ -101,7 +102,7 @@ class Administration:
                 raise HTTPException(409, "a rollout is under way: `weigh rollout abort` first")
             wanted = now.model_copy(update={"champion": served})
             await self._become(wanted)
-            change(wanted)
+            await self._written(change, wanted, now)
         return {"arms": self._app.router.state()["arms"]}
 
     async def start(self, body: bytes) -> dict[str, Any]:
@@ -116,9 +117,13 @@ class Administration:
             if now.challenge is not None:
                 raise HTTPException(409, f"rollout {now.challenge.id} is under way: `weigh rollout abort` ends it")
             rollout, wanted = rollouts.planned(self._settings, now, challenger, plan)
-            await self._become(wanted)
             rollouts.keep(self._settings, rollout)
-            change(wanted)
+            try:
+                await self._become(wanted)
+                await self._written(change, wanted, now)
+            except HTTPException:
+                shutil.rmtree(rollouts.folder_of(self._settings, rollout.id), ignore_errors=True)
+                raise
         return {"id": rollout.id}
 
     async def standing(self, body: bytes) -> dict[str, Any]:
@@ -138,6 +143,14 @@ class Administration:
             change(wanted)
             rollouts.over(self._settings, rollouts.read(self._settings, now.challenge.id), "aborted", "by hand")
         return {"aborted": now.challenge.id}
+
+    async def _written(self, change: Callable[[Routing], None], wanted: Routing, before: Routing) -> None:
+        """Write down who serves; where the disk refuses, all is as before."""
+        try:
+            change(wanted)
+        except OSError as error:
+            await self._become(before)
+            raise HTTPException(507, f"it cannot be written down ({error.strerror}); nothing changed") from None
 
     async def _become(self, wanted: Routing) -> None:
         try:

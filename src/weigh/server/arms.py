@@ -7,8 +7,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, final
@@ -30,12 +32,16 @@ if TYPE_CHECKING:
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
 SWEEP = 0.02
 """Seconds between two looks at deadlines."""
+LOADING = 300.0
+"""Seconds that a model has to be loaded."""
 TRIES = 3
 """Deaths before it ever answered after which a process is given up."""
 REFUSED = 2
 """Exit status of a process that cannot serve the model."""
 COPIES_WAIT = 30_000_000_000
 """Nanoseconds after which a copy that is not begun is left out."""
+BACKLOG = 64_000_000
+"""Bytes that wait for a process before requests are refused."""
 SHADOW_BACKLOG = 4_000_000
 """Bytes that wait for a shadow before copies are left out."""
 
@@ -175,6 +181,7 @@ class ProcessArm(Arm):
         self.name, self.served, self._settings, self._idle = name, served, settings, idle
         self.dropped = self.deaths = 0
         self.refusal = ""
+        self._words: deque[str] = deque(maxlen=50)
         self._wire: Wire | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._calls: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
@@ -199,20 +206,21 @@ class ProcessArm(Arm):
         """Of the process; None while there is none."""
         return self._process.pid if self._process else None
 
-    async def ready(self) -> None:
+    async def ready(self, seconds: float = LOADING) -> None:
         """Wait until it answers.
 
         Raises:
             Failed: the model cannot be loaded.
         """
         waiter = asyncio.ensure_future(self._ready.wait())
-        await asyncio.wait([waiter, self._keeper], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([waiter, self._keeper], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if not self._ready.is_set():
             waiter.cancel()
-            raise Failed(self.refusal or "the process ended")
+            late = f"{self.served.path} was not loaded within {seconds:g} s"
+            raise Failed(self.refusal or (late if not self._keeper.done() else "the process ended"))
 
     async def answer(self, feed: Arrays, until: int) -> dict[str, NDArray[Any]]:
-        if self.waiting >= self._settings.queue:
+        if self.waiting >= self._settings.queue or (self._wire is not None and self._wire.waiting > BACKLOG):
             raise Full
         if self._wire is None or not self._ready.is_set():
             raise Down
@@ -251,7 +259,7 @@ class ProcessArm(Arm):
         within = (until - time.monotonic_ns()) / 1e9
         self._wire.send({"n": number, "ask": replace(ask, within=within).plain()})
         try:
-            while "end" not in (head := await heard.get()):
+            while "end" not in (head := await _heard(heard, until)):
                 if "refused" in head:
                     raise TextError.of(head["refused"])
                 yield Piece.of(head["piece"])
@@ -321,7 +329,7 @@ class ProcessArm(Arm):
                 return
             self.deaths += 1
             if code == REFUSED or (self.door is None and self.deaths == TRIES):
-                self.refusal = _last_words(process)
+                self.refusal = next(iter(reversed(self._words)), f"its process ended ({code})")
                 return
             wait = FIRST_WAIT if was_up else min(2 * wait, LONGEST_WAIT)
             await asyncio.sleep(wait)
@@ -338,6 +346,8 @@ class ProcessArm(Arm):
             [sys.executable, "-m", "weigh.server.worker", str(theirs.fileno()), told],
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ),
         )  # fmt: skip
+        self._words = deque(maxlen=50)
+        threading.Thread(target=_read, args=(process, self._words), daemon=True).start()
         theirs.close()
         wire = Wire(self._hear, gone.set)
         self._wire = wire
@@ -369,7 +379,23 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
-def _last_words(process: subprocess.Popen[bytes]) -> str:
-    """What a process that ended said last."""
-    lines = (process.stderr.read() if process.stderr else b"").decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"its process ended ({process.returncode})"
+async def _heard(pieces: asyncio.Queue[dict[str, Any]], until: int) -> dict[str, Any]:
+    """The next message of a stream.
+
+    Raises:
+        TextError: the deadline passed.
+    """
+    try:
+        async with asyncio.timeout(max((until - time.monotonic_ns()) / 1e9, 0.0)):
+            return await pieces.get()
+    except TimeoutError:
+        raise TextError("late", "the deadline passed before the answer was whole") from None
+
+
+def _read(process: subprocess.Popen[bytes], words: deque[str]) -> None:
+    """Take what a process says, so that it never waits for a reader; the last lines are kept."""
+    assert process.stderr is not None
+    with process.stderr as stream:
+        for line in stream:
+            if text := line.decode(errors="replace").strip():
+                words.append(text)

@@ -13,6 +13,9 @@ from weigh.choice import UsageError
 SECONDS = 120.0
 """A new model is loaded before the call that brings it returns."""
 
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""No proxy gets to see the token."""
+
 
 class Unreachable(UsageError):
     """Nothing answers at the address."""
@@ -29,9 +32,9 @@ class Admin:
     def __init__(self, url: str, token: str) -> None:
         self.url, self._token = url.rstrip("/"), token
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, seconds: float = SECONDS) -> Any:
         """What the server says."""
-        return self._call("GET", path, None)
+        return self._call("GET", path, None, seconds)
 
     def send(self, method: str, path: str, value: Any = None) -> Any:
         """Tell the server something.
@@ -42,12 +45,12 @@ class Admin:
         """
         return self._call(method, path, value)
 
-    def _call(self, method: str, path: str, value: Any) -> Any:
+    def _call(self, method: str, path: str, value: Any, seconds: float = SECONDS) -> Any:
         data = None if value is None else json.dumps(value).encode()
         headers = {"authorization": f"Bearer {self._token}", "content-type": "application/json"}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+            with DIRECT.open(request, timeout=seconds) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise UsageError(_reason(error)) from None

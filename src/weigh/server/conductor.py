@@ -14,6 +14,7 @@ from weigh.choice import UsageError
 from weigh.data.cache import kept_json, replacing
 from weigh.model.registry import registered_version
 from weigh.rollout.judge import Judge, Verdict
+from weigh.rollout.plan import KNOWN
 from weigh.rollout.shadow import Counterfactual
 from weigh.server import rollouts
 from weigh.server import routing as files
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from weigh.server.routing import Routing
     from weigh.server.settings import ServerSettings
 
+A_UNIT, SHARE_OF_UNIT = 5, 0.002
+"""How often a unit counts at a stage, and what share of its arm's requests it may make beyond."""
+GONE = ("the process is gone", "too late", "too many wait")
 REMEMBERED = 1_000_000
 """Requests whose feedback is waited for, and units that are counted."""
 NS = 1e-9
@@ -64,6 +68,9 @@ class Conductor:
         self._agreements: OrderedDict[str, bool] = OrderedDict()
         self._unseen: dict[str, Counterfactual] = {}
         self._units: set[tuple[int, str]] = set()
+        self._of_unit: dict[tuple[int, str], int] = {}
+        self._taken: dict[tuple[int, str], int] = {}
+        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._met: dict[int, list[int]] = {}
         self._seen: dict[tuple[str, ...], list[tuple[float, ...]]] = {}
         named = [one.metric for one in rollout.plan.guardrails] + [one.metric for one in [rollout.plan.goal] if one]
@@ -73,6 +80,7 @@ class Conductor:
         places = dict(rollout.places) if source is None else {}
         self._missing = 0
         self._promoted = ""
+        self._broken = self._damaged = 0
         if kept is not None:
             self.judge.restore(kept["judge"])
             places, self._requests, self._missing = kept["places"], kept["requests"], kept["missing"]
@@ -86,18 +94,21 @@ class Conductor:
         """Who met whom in what was read already, for feedback that comes later."""
         begun = self.rollout.places
         for entry in Tail(self._logs, places=begun.get("predictions")).read_up_to(places["predictions"]):
-            if self._ours(entry):
+            if self._ours(entry) and (entry["arm"] == "champion" or self._counts(entry)):
                 self._known(entry)
         self._met.clear()  # those were counted before
         for copy in Tail(self._logs, "shadow", begun.get("shadow")).read_up_to(places["shadow"]):
-            if copy.get("rollout") == self.rollout.id and self.rollout.plan.shares[copy["stage"]] == 0.0:
+            if self._ours(copy) and self.rollout.plan.shares[copy["stage"]] == 0.0:
                 self._agreed(copy)
+        for opinion in Tail(self._logs, "feedback", begun.get("feedback")).read_up_to(places.get("feedback", {})):
+            if isinstance(opinion.get("values"), dict):
+                self._first(opinion)
 
     def step(self) -> Verdict:
         """Read what is new, judge it, and act."""
+        opinions = [one for one in self._tails["feedback"].read() if isinstance(one.get("values"), dict)]
         entries = [one for one in self._tails["predictions"].read() if self._ours(one)]
-        copies = [one for one in self._tails["shadow"].read() if one.get("rollout") == self.rollout.id]
-        opinions = list(self._tails["feedback"].read())
+        copies = [one for one in self._tails["shadow"].read() if self._ours(one)]
         self._take(entries, copies, opinions)
         verdict = self.judge.look(time.monotonic())
         verdict = self._heard(verdict)
@@ -105,23 +116,34 @@ class Conductor:
         return self._act(verdict)
 
     def _ours(self, entry: dict[str, Any]) -> bool:
-        return entry.get("rollout") == self.rollout.id and "explicit" not in entry
+        """Whether an entry is of this rollout, and whole; those that are not whole count as lost."""
+        if entry.get("rollout") != self.rollout.id or "explicit" in entry:
+            return False
+        stage, time_, ms = entry.get("stage"), entry.get(self._clock), entry.get("ms")
+        whole = isinstance(stage, int) and 0 <= stage < len(self.rollout.plan.shares) and isinstance(time_, int)
+        whole = whole and isinstance(ms, int | float) and isinstance(entry.get("id"), str)
+        whole = whole and entry.get("arm") in ("champion", "baseline", "canary")
+        self._broken += not whole
+        return whole
 
     def _heard(self, verdict: Verdict) -> Verdict:
         """No release passes on a log that has gaps."""
         now = self._lost()
-        self._missing += max(now - self._lost_before, 0)
+        damaged = self._broken + sum(tail.broken for tail in self._tails.values())
+        self._missing += max(now - self._lost_before, 0) + damaged - self._damaged
+        self._damaged = damaged
         self._lost_before = now
         if self._missing and verdict.verdict != "roll back":
-            reason = f"{self._missing} answers could not be logged (is the disk full?): nothing passes on what is left"
-            here = {"verdict": "hold", "move": "stay", "stage": self.judge.stage, "reason": reason}
-            return verdict.model_copy(update=here)
+            lost = f"{self._missing} answers could not be logged (is the disk full?) or read again"
+            return self.judge.hold(f"{lost}: nothing passes on what is left")
         return verdict
 
     def _take(self, entries: list[Any], copies: list[Any], opinions: list[Any]) -> None:
         """Give the judge what is new: requests, copies of requests, and what came of answers."""
         for entry in entries:
             self._requests[entry["arm"]] = self._requests.get(entry["arm"], 0) + 1
+        entries = [entry for entry in entries if entry["arm"] == "champion" or self._counts(entry)]
+        for entry in entries:
             self._known(entry)
         for stage, (baseline, canary) in self._met.items():
             self.judge.assign(stage, baseline, canary)
@@ -133,16 +155,49 @@ class Conductor:
             elif entry["arm"] != "champion":
                 self._observe(entry, entry["arm"] == "canary", {"error": _failed(entry), "latency": entry["ms"]})
         for copy in copies:
+            if shares[copy["stage"]] > 0.0 and copy["id"] not in self._arms:
+                continue
             seen = {"disagreement": copy.get("disagreement")}
             if shares[copy["stage"]] == 0.0:
                 seen["error"] = copy["error"]
                 self._agreed(copy)
             self._observe(copy, True, seen)
         for opinion in opinions:
+            opinion = opinion | {"values": self._first(opinion)}
             self._imagined(opinion)
             if (known := self._arms.get(opinion["id"])) is not None:
                 self._observe(opinion | {"stage": known[0]}, known[1], opinion["values"])
         self._tell()
+
+    def _first(self, opinion: dict[str, Any]) -> dict[str, Any]:
+        """What feedback says of a request that was not said before, and that the server does not know better."""
+        found = {}
+        for name, value in opinion["values"].items():
+            key = (opinion["id"], name)
+            if name in KNOWN or name not in self._metrics or key in self._told:
+                continue
+            found[name] = value
+            self._told[key] = None
+            if len(self._told) > REMEMBERED:
+                self._told.popitem(last=False)
+        return found
+
+    def _counts(self, entry: dict[str, Any]) -> bool:
+        """Whether a request is evidence.
+
+        A unit counts a few times a stage, or .2 % of its arm's requests, so that one heavy user decides nothing. A
+        baseline whose process is gone or late says nothing of the champion.
+        """
+        if entry["arm"] == "baseline" and entry.get("error") in GONE:
+            return False
+        arm, unit = (entry["stage"], entry["arm"]), (entry["stage"], str(entry.get("unit")))
+        taken, of_unit = self._taken.get(arm, 0), self._of_unit.get(unit, 0)
+        if of_unit >= A_UNIT + SHARE_OF_UNIT * taken:
+            return False
+        if unit in self._of_unit or len(self._of_unit) < REMEMBERED:
+            self._of_unit[unit] = of_unit + 1
+        self._taken[arm] = taken + 1
+        return True
 
     def _agreed(self, copy: dict[str, Any]) -> None:
         """Remember whether a copy was answered as its original, for feedback that comes later."""
@@ -226,6 +281,8 @@ class Conductor:
             verdict = self._registered(verdict)
             if verdict.verdict != "hold" or verdict.move != "stay":
                 change(self._moved(now, verdict))
+            if verdict.move == "advance" and verdict.verdict == "hold":
+                self.judge.begin(verdict.stage)
         return verdict
 
     def _moved(self, now: Routing, verdict: Verdict) -> Routing:
@@ -235,7 +292,6 @@ class Conductor:
         if verdict.verdict == "roll back":
             rollouts.over(self.settings, self.rollout, "rolled back", verdict.reason)
             return now.model_copy(update={"challenge": None})
-        self.judge.begin(verdict.stage)
         return now.model_copy(update={"challenge": rollouts.challenge_of(self.rollout, verdict.stage)})
 
     def _registered(self, verdict: Verdict) -> Verdict:
@@ -252,8 +308,7 @@ class Conductor:
         try:
             done = promote(*version, tags)
         except UsageError as error:
-            here = {"verdict": "hold", "move": "stay", "reason": f"{verdict.reason}; not promoted: {error}"}
-            return verdict.model_copy(update=here)
+            return self.judge.hold(f"{verdict.reason}; not promoted: {error}")
         before = f", version {done.previous} is `previous`" if done.previous else ""
         self._promoted = f"{done.uri} is `champion` of {done.name}{before}."
         return verdict

@@ -84,12 +84,14 @@ class Tail:
     """Reads what was appended to the logs of a folder, and of folders in it, since the last time.
 
     Attributes:
+        broken: lines that were no entries.
         places: file, as it lies in the folder -> bytes that were read; give it to another `Tail` to go on from there.
     """
 
     def __init__(self, folder: Path, kind: str = "predictions", places: Mapping[str, int] | None = None) -> None:
         self.folder, self.kind = folder, kind
         self.places: dict[str, int] = dict(places or {})
+        self.broken = 0
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Entries that are whole, in the order of their files; the start of a line that is not ended waits."""
@@ -104,7 +106,10 @@ class Tail:
                     if not line.endswith(b"\n"):
                         break
                     start += len(line)
-                    yield orjson.loads(line)
+                    if (entry := _entry(line)) is None:
+                        self.broken += 1
+                    else:
+                        yield entry
             self.places[name] = start
 
     def ends(self) -> dict[str, int]:
@@ -120,5 +125,15 @@ class Tail:
             with (self.folder / name).open("rb") as file:
                 file.seek(self.places.get(name, 0))
                 while file.tell() < end and (line := file.readline()):
-                    yield orjson.loads(line)
+                    if (entry := _entry(line)) is not None:
+                        yield entry
             self.places[name] = end
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """The entry on a line; None where it is none."""
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 INLINE_BELOW = 0.002
 """Seconds of a run up to which a model answers in the router's process."""
+RETRY = 2.0
+"""Seconds after which a change that failed is tried again."""
+AT_START = 60.0
+"""Seconds for which a router that starts waits for a challenger."""
 LOOK = 0.2
 """Seconds between two looks at the routing file."""
 STATUS: dict[type[Exception], int] = {Down: 503, Failed: 500, Late: 504}
@@ -87,9 +91,10 @@ class Router:
             with files.changing(self.settings.routing) as change:
                 change(self.now)
         try:
-            await self._challenge(self.now.challenge, self.now.champion)
-        except Failed as error:
-            self.trouble = str(error)
+            async with asyncio.timeout(AT_START):
+                await self._challenge(self.now.challenge, self.now.champion)
+        except (Failed, TimeoutError) as error:
+            self.trouble = str(error) or "the challenger is not loaded yet; the champion serves alone"
 
     @property
     def door(self) -> Door:
@@ -177,17 +182,14 @@ class Router:
             stamp = self._stamp()
             if stamp == seen:
                 continue
-            wanted = files.read(path)
-            if wanted is not None and wanted != self.now:
-                await self._try(wanted)
-            seen = stamp
-
-    async def _try(self, wanted: Routing) -> None:
-        try:
-            await self.become(wanted)
-            self.trouble = ""
-        except Failed as error:
-            self.trouble = str(error)
+            try:
+                wanted = files.read(path)
+                if wanted is not None and wanted != self.now:
+                    await self.become(wanted)
+                self.trouble, seen = "", stamp
+            except Exception as error:  # a damaged file, a model that cannot be loaded: tried again until it can be
+                self.trouble = f"{type(error).__name__}: {error}"
+                await asyncio.sleep(RETRY)
 
     def _stamp(self) -> tuple[int, int]:
         try:

@@ -186,7 +186,11 @@ class Keeper:
                 return REFUSED
             wait = FIRST_WAIT if time.monotonic() - started > LONGEST_WAIT else min(2 * wait, LONGEST_WAIT)
             self._tell(f"the router ended ({code}); it is started again")
-            time.sleep(wait)
+            end = time.monotonic() + wait
+            while time.monotonic() < end and not self._told_to_stop():
+                time.sleep(0.05)
+            if self._told_to_stop():
+                return 0
 
     def _start(self, bound: socket.socket) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -197,6 +201,9 @@ class Keeper:
     def _watch(self, router: subprocess.Popen[bytes], bound: socket.socket) -> int:
         """Wait for the end of a router."""
         return router.wait()
+
+    def _told_to_stop(self) -> bool:
+        return self._stopping
 
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True

@@ -212,8 +212,11 @@ def _from_json(one: Mapping[str, Any], tensor: Tensor) -> NDArray[Any]:
         raise BadRequest(f"the data of input '{name}' is no list")
     if tensor.datatype == "BYTES":
         return _strings(data, shape, name)
-    if tensor.datatype != "BOOL" and _holds_bool(data):
-        raise BadRequest(f"the data of input '{name}' is not all {tensor.datatype}: true and false are no numbers")
+    kinds, deep = _kinds(data)
+    if deep > 32 or not kinds <= (_BOOLS if tensor.datatype == "BOOL" else _NUMBERS):
+        raise BadRequest(
+            f"the data of input '{name}' is not all {tensor.datatype}: send plain numbers (true and false of BOOL)"
+        )
     try:
         values = _unsigned(data) if tensor.datatype == "UINT64" else np.array(data)
     except ValueError:
@@ -235,10 +238,21 @@ def _unsigned(data: list[Any]) -> NDArray[Any]:
     return exact.astype(np.uint64) if whole else plain
 
 
-def _holds_bool(data: list[Any]) -> bool:
-    """Whether true or false stands among the numbers, which NumPy would take for 1 and 0."""
-    kinds = set(map(type, data))
-    return bool in kinds or (list in kinds and any(type(one) is list and _holds_bool(one) for one in data))
+_NUMBERS, _BOOLS = {int, float}, {bool}
+
+
+def _kinds(data: list[Any]) -> tuple[set[type], int]:
+    """The types of all that stands in lists of lists, and how deep they go."""
+    level: list[Any] = data
+    found: set[type] = set()
+    deep = 1
+    while True:
+        kinds = set(map(type, level))
+        found |= kinds - {list}
+        if list not in kinds or deep > 64:
+            return found, deep
+        level = [value for part in level if type(part) is list for value in part]
+        deep += 1
 
 
 def _typed(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
@@ -254,7 +268,10 @@ def _typed(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
         return values
     if want.kind == "f" and values.dtype.kind == "f" and not _within(values, float(np.finfo(want).max)):
         raise BadRequest(f"input '{name}' holds a value that {tensor.datatype} cannot: send finite numbers")
-    made = values.astype(want)
+    with np.errstate(over="ignore"):
+        made = values.astype(want)
+    if want.kind == "f" and values.dtype.kind != "f" and not np.isfinite(made).all():
+        raise BadRequest(f"input '{name}' holds a value that {tensor.datatype} cannot")
     if want.kind != "f" and not np.array_equal(made, values):
         raise BadRequest(f"input '{name}' holds a value that {tensor.datatype} cannot")
     return made

@@ -141,7 +141,10 @@ class Assigned(TextEngine):
 
     async def _from(self, arm: Any, ask: Ask, place: int) -> AsyncGenerator[Piece, None]:
         assert isinstance(arm, ProcessArm)
-        async with aclosing(arm.write(ask, self._call.until)) as pieces:
+        now, until = time.monotonic_ns(), self._call.until
+        if arm is not self._app.router.champion:
+            until = now + (until - now) // 2  # so that the champion can still answer in time
+        async with aclosing(arm.write(ask, until)) as pieces:
             async for piece in pieces:
                 self._first = self._first or time.monotonic_ns()
                 key = (place, piece.index)
@@ -160,4 +163,4 @@ class Assigned(TextEngine):
             seen |= {"in": [ask.plain() for ask in self._asks], "out": list(self._texts.values())}
         app.note(call, status, self.error, self.by.name, seen)
         if status == 200 and not self.error and call.challenge is not None and len(self._asks) == 1:
-            app.router.shadow_text(call, self._asks[0], self._texts.get((0, 0), ""))
+            app.router.shadow_text(call, replace(self._asks[0], n=1), self._texts.get((0, 0), ""))

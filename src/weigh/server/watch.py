@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NICE = 10
 """Requests come first; but harm must be seen on a busy machine, too."""
+PATIENCE = 2.0
+"""Seconds for which a router that hangs is waited for."""
 STEP = 0.5
 """Seconds between two looks."""
 
@@ -95,7 +97,7 @@ class Lost:
 
     def __call__(self) -> int:
         try:
-            told = self._admin.get("/admin/status")
+            told = self._admin.get("/admin/status", PATIENCE)
         except Unreachable:
             return self._before + self._now  # a router that is being started again
         if told["pid"] != self._pid:
