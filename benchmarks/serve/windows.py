@@ -63,6 +63,7 @@ def measured(
     Raises:
         UsageError: it is gone, or none of its requests was answered.
     """
+    server.tree.look()
     try:
         load.run(server.url, server.requests, connections, seconds=WARM, rate=rate, seed=place + 1)
         before = server.tree.used()
@@ -102,7 +103,6 @@ def played(
                     server = servers[which]
                     if server in rests:
                         server.tree.go_on()
-                    server.tree.look()
                     found.append(measured(server, str(level), place, load, int(level), seconds))
                     if server in rests:
                         server.tree.rest()
