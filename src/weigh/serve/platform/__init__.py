@@ -33,7 +33,7 @@ class PlatformTask(ModelTask):
     requests: int = Field(200, ge=1, description="that are timed in one window of load")
     warmup: int = Field(32, ge=0, description="requests before the timed ones, in each window")
     payloads: int = Field(64, ge=1, description="different requests of a window, sent in turn")
-    rounds: int = Field(60, ge=1, description="windows of the race, of each platform; half as many more confirm")
+    rounds: int = Field(200, ge=1, description="windows of the race, of each platform; half as many more confirm")
     samples: int = Field(
         10, ge=1, description="requests of a window whose times count for p99, spread evenly over the window"
     )
