@@ -35,7 +35,7 @@ class PlatformTask(ModelTask):
     payloads: int = Field(64, ge=1, description="different requests of a window, sent in turn")
     rounds: int = Field(200, ge=1, description="windows of the race, of each platform; half as many more confirm")
     samples: int = Field(
-        10, ge=1, description="requests of a window whose times count for p99, spread evenly over the window"
+        20, ge=1, description="requests of a window whose times count for p99, spread evenly over the window"
     )
     parity_rows: int = Field(64, ge=1, description="rows on which a platform must answer as the model run directly")
     tolerance: float = Field(
