@@ -33,6 +33,7 @@ class Wire(asyncio.Protocol):
     def __init__(self, heard: Callable[[dict[str, Any], bytes], None], lost: Callable[[], None]) -> None:
         self._heard, self._lost = heard, lost
         self._buffer = bytearray()
+        self._soon: list[bytes] = []
         self._later: list[bytes] = []
         self._held = 0
         self.transport: asyncio.Transport | None = None
@@ -60,10 +61,21 @@ class Wire(asyncio.Protocol):
         self._lost()
 
     def send(self, head: Mapping[str, Any], body: bytes = b"") -> None:
-        """Say something; nothing happens where the other end is gone, which `lost` has told."""
+        """Say something, in one write with all that is said until the loop comes round.
+
+        Nothing happens where the other end is gone, which `lost` has told.
+        """
+        if self.transport is None:
+            return
+        told = orjson.dumps(head)
+        if not self._soon:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._soon += (_SIZES.pack(len(told), len(body)), told, body)
+
+    def _write(self) -> None:
         if self.transport is not None:
-            told = orjson.dumps(head)
-            self.transport.write(_SIZES.pack(len(told), len(body)) + told + body)
+            self.transport.write(b"".join(self._soon))
+        self._soon.clear()
 
     def send_later(self, head: Mapping[str, Any], body: bytes = b"") -> None:
         """Say something with all else that waits, in one write: every write wakes the other end, which takes a core."""
@@ -89,6 +101,7 @@ class Wire(asyncio.Protocol):
     def close(self) -> None:
         """Hang up once all that was said has left."""
         if self.transport is not None:
+            self._write()
             self.transport.close()
 
 
