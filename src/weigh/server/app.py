@@ -163,7 +163,7 @@ class App:
         try:
             answer = await router.answer(call.arm, inputs, call.until)
         except Full:
-            raise self.full(call) from None
+            raise self._full(call) from None
         outputs, payload, size = answer.outputs, b"", None
         if outputs is not None:
             payload, size, broken = tensors.write(
@@ -182,12 +182,11 @@ class App:
             router.shadow(call, inputs, outputs)
         return answer, payload, size
 
-    def full(self, call: Call, seconds: float = 1.0) -> Refused:
+    def _full(self, call: Call) -> Refused:
         """What is said where too many requests wait, logged and counted."""
         self.note(call, 429, "too many wait", call.arm.name, {})
-        again = b"%d" % max(1, round(seconds))
         why = f"{self.settings.queue} requests wait already; try again later"
-        return Refused(429, why, ((b"retry-after", again),), counted=True)
+        return Refused(429, why, ((b"retry-after", b"1"),), counted=True)
 
     def _of_version(self, version: str) -> Arm:
         for arm in self.router.arms():

@@ -11,7 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -269,22 +269,25 @@ class ProcessArm(Arm):
 
     def copy_text(self, ask: Ask, text: str, entry: Mapping[str, Any]) -> bool:
         """Give it a copy of a request that was answered with a text; False, and counted, where it does not keep up."""
+        return self._copied(lambda: ({"copy": entry, "ask": ask.plain(), "text": text}, b""))
+
+    def _copied(self, made: Callable[[], tuple[dict[str, Any], bytes]]) -> bool:
+        """Send a copy, which is made only where it is taken."""
         if self._wire is None or not self._ready.is_set() or self._wire.waiting > SHADOW_BACKLOG:
             self.dropped += 1
             return False
-        until = time.monotonic_ns() + COPIES_WAIT
-        self._wire.send_later({"copy": entry, "ask": ask.plain(), "text": text, "until": until})
+        head, body = made()
+        self._wire.send_later({**head, "until": time.monotonic_ns() + COPIES_WAIT}, body)
         return True
 
     def copy(self, feed: Arrays, answers: Arrays, entry: Mapping[str, Any]) -> bool:
         """Give it a copy of a request that was answered; False, and counted, where it does not keep up."""
-        if self._wire is None or not self._ready.is_set() or self._wire.waiting > SHADOW_BACKLOG:
-            self.dropped += 1
-            return False
-        (given, raw), (made, tail) = packed(feed), packed(answers)
-        until = time.monotonic_ns() + COPIES_WAIT
-        self._wire.send_later({"copy": entry, "in": given, "out": made, "until": until}, raw + tail)
-        return True
+
+        def made() -> tuple[dict[str, Any], bytes]:
+            (given, raw), (out, tail) = packed(feed), packed(answers)
+            return {"copy": entry, "in": given, "out": out}, raw + tail
+
+        return self._copied(made)
 
     async def close(self, seconds: float) -> None:
         self._closing = True

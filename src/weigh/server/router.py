@@ -59,7 +59,7 @@ class Router:
     """The arms of one server. Created inside a running loop."""
 
     def __init__(self, settings: ServerSettings, model: Model | None, now: Routing) -> None:
-        self.settings, self.model, self.now = settings, model, now
+        self.settings, self.now = settings, now
         self.log = PredictionLog(settings.logs, most=settings.log_most)
         self.feedback = PredictionLog(settings.logs, "feedback", settings.log_most)
         self.salt = ""
@@ -70,14 +70,11 @@ class Router:
         self.challenge: Challenge | None = None
         self.canary: ProcessArm | None = None
         self.baseline: ProcessArm | None = None
-        self.champion: Arm = self._inline(now.champion, model) if model is not None else ProcessArm(
+        self.champion: Arm = InlineArm("champion", now.champion, model) if model is not None else ProcessArm(
             "champion", now.champion, settings
         )  # fmt: skip
         self._closing: set[asyncio.Task[None]] = set()
         self._gone_dropped = 0
-
-    def _inline(self, served: Served, model: Model) -> InlineArm:
-        return InlineArm("champion", served, model)
 
     async def begin(self) -> None:
         """Wait until the champion answers, then take up the challenge that was under way.

@@ -178,7 +178,7 @@ class Keeper:
         while True:
             started = time.monotonic()
             self._router = self._start(bound)
-            code = self._watch(self._router, bound)
+            code = self._router.wait()
             if self._stopping:
                 self._tell("stopped")
                 return 0
@@ -197,10 +197,6 @@ class Keeper:
             [sys.executable, "-m", "weigh.server.route", str(bound.fileno()), self.settings.model_dump_json()],
             pass_fds=[bound.fileno()], stdin=subprocess.DEVNULL,
         )  # fmt: skip
-
-    def _watch(self, router: subprocess.Popen[bytes], bound: socket.socket) -> int:
-        """Wait for the end of a router."""
-        return router.wait()
 
     def _told_to_stop(self) -> bool:
         return self._stopping

@@ -35,7 +35,6 @@ def texts(app: App) -> list[Route]:
         return [Card(app.settings.name, began)] if app.router.door.kind == "text" else []
 
     async def taken(request: Request) -> bytes:
-
         request.state.start = start = time.monotonic_ns()
         try:
             request.state.head = head = Head(request.scope["headers"], app.unit_header)

@@ -67,10 +67,9 @@ class Wire(asyncio.Protocol):
         """
         if self.transport is None:
             return
-        told = orjson.dumps(head)
         if not self._soon:
             asyncio.get_running_loop().call_soon(self._write)
-        self._soon += (_SIZES.pack(len(told), len(body)), told, body)
+        self._soon += _parts(head, body)
 
     def _write(self) -> None:
         if self.transport is not None:
@@ -81,11 +80,11 @@ class Wire(asyncio.Protocol):
         """Say something with all else that waits, in one write: every write wakes the other end, which takes a core."""
         if self.transport is None:
             return
-        told = orjson.dumps(head)
         if not self._later:
             asyncio.get_running_loop().call_later(BULK, self._flush)
-        self._later += (_SIZES.pack(len(told), len(body)), told, body)
-        self._held += _SIZES.size + len(told) + len(body)
+        parts = _parts(head, body)
+        self._later += parts
+        self._held += sum(map(len, parts))
 
     def _flush(self) -> None:
         if self.transport is not None:
@@ -103,6 +102,12 @@ class Wire(asyncio.Protocol):
         if self.transport is not None:
             self._write()
             self.transport.close()
+
+
+def _parts(head: Mapping[str, Any], body: bytes) -> tuple[bytes, bytes, bytes]:
+    """A message, as it goes over the wire."""
+    told = orjson.dumps(head)
+    return _SIZES.pack(len(told), len(body)), told, body
 
 
 def packed(arrays: Arrays) -> tuple[list[list[Any]], bytes]:

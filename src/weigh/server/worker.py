@@ -28,6 +28,7 @@ from weigh.server.wire import Wire, packed, unpacked
 
 if TYPE_CHECKING:
     from weigh.server.language import Piece
+    from weigh.server.tensors import Arrays
 
 SHADOWS = 1000
 """Copies that wait; more are left out, and counted."""
@@ -41,13 +42,10 @@ class Worker(ABC):
     """
 
     def __init__(self, shadow: PredictionLog) -> None:
-        self.shadow, self.wire = shadow, Wire(self.hear, self._hung_up)
-        self.gone = asyncio.Event()
+        self.shadow, self.gone = shadow, asyncio.Event()
+        self.wire = Wire(self.hear, self.gone.set)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._copies: set[asyncio.Task[None]] = set()
-
-    def _hung_up(self) -> None:
-        self.gone.set()
 
     def hear(self, head: dict[str, Any], body: bytes) -> None:
         """Take one message."""
@@ -121,9 +119,9 @@ class TensorWorker(Worker):
         self.wire.send({"n": head["n"], **told}, made)
 
     async def compared(self, head: dict[str, Any], body: bytes) -> dict[str, Any]:
-        split = sum(size for *_, size in head["in"])
-        made = await self._batcher.answer(unpacked(head["in"], body[:split]), head["until"] / 1e9)
-        return {"disagreement": 0 if agrees(unpacked(head["out"], body[split:]), made) else 1}
+        feed, answers = _copied(head, body)
+        made = await self._batcher.answer(feed, head["until"] / 1e9)
+        return {"disagreement": int(not agrees(answers, made))}
 
 
 @final
@@ -154,10 +152,10 @@ class QuickWorker(Worker):
         self.hear(head, body)
 
     async def compared(self, head: dict[str, Any], body: bytes) -> dict[str, Any]:
-        split = sum(size for *_, size in head["in"])
-        made = self._model.run(unpacked(head["in"], body[:split]))
+        feed, answers = _copied(head, body)
+        made = self._model.run(feed)
         await asyncio.sleep(0)  # requests come first
-        return {"disagreement": 0 if agrees(unpacked(head["out"], body[split:]), made) else 1}
+        return {"disagreement": int(not agrees(answers, made))}
 
 
 @final
@@ -190,6 +188,12 @@ class TextWorker(Worker):
 async def _written(engine: TextEngine, ask: Ask) -> AsyncGenerator[Piece, None]:
     async for piece in engine.write(ask):
         yield piece
+
+
+def _copied(head: dict[str, Any], body: bytes) -> tuple[Arrays, Arrays]:
+    """What a copied request asked, and what it was answered."""
+    split = sum(size for *_, size in head["in"])
+    return unpacked(head["in"], body[:split]), unpacked(head["out"], body[split:])
 
 
 def _words(error: Exception) -> str:
