@@ -10,12 +10,14 @@ import functools
 import hashlib
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 _INSTALLED = {"site-packages", "dist-packages"}
+_PARSING = threading.Lock()
 
 
 def sources(paths: Sequence[str]) -> dict[str, str]:
@@ -78,8 +80,10 @@ def _digest(files: Sequence[Path]) -> str:
 
 def _imported(file: Path) -> Iterator[str]:
     """Top names of what a file imports; of one that is no Python, nothing: importing it will say so."""
+    content = file.read_bytes()
     try:
-        tree = ast.parse(file.read_bytes())
+        with _PARSING:  # CPython before 3.12 raises SystemError where threads switch inside a parse (gh-106905)
+            tree = ast.parse(content)
     except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):
