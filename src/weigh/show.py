@@ -25,6 +25,7 @@ from weigh.printable import printable
 from weigh.scale.figures import ends as ends
 from weigh.scale.figures import number as number
 from weigh.scale.figures import with_unit
+from weigh.server.settings import follows
 
 ORDER: tuple[Outcome, ...] = ("chosen", "leading", "tied", "undecided", "dominated", "violates", "failed")
 STYLES = {
@@ -300,6 +301,8 @@ def _footer(lock: Lock, made: Decision, footing: Footing) -> RenderableType:
     further = [["explain", footing.id], ["report", footing.id]]
     if made.chosen and lock.choice.startswith("compress/"):
         further.append(["apply", footing.id, "--to", "chosen"])
+    if made.chosen and follows(lock.choice, made.chosen):
+        further.append(["serve", footing.id])
     rows += [("Next", typed(*words, ledger=footing.ledger)) for words in further]
     heads = [name if not i or rows[i - 1][0] != name else "" for i, (name, _) in enumerate(rows)]
     return grid([(Text(name, "bold"), value) for name, (_, value) in zip(heads, rows, strict=True)])

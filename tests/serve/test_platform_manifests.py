@@ -48,6 +48,12 @@ def of_kind(kind: str, role: str = "champion") -> dict[str, Any]:
     return next((one for one in found if role in one["metadata"]["name"]), found[0])
 
 
+def test_a_share_takes_a_gateway() -> None:
+    with pytest.raises(UsageError, match="--gateway NAME"):
+        kubernetes.manifests(PLAN.model_copy(update={"gateway": ""}))
+    assert kubernetes.manifests(PLAN.model_copy(update={"gateway": "", "share": 0}))
+
+
 @needs_crds
 @pytest.mark.parametrize("platform", KINDS)
 def test_what_is_rendered_is_what_a_cluster_takes(platform: str) -> None:

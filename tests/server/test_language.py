@@ -107,6 +107,17 @@ def test_an_answer_without_a_limit_ends_with_the_context(folder: Path):
     assert pieces[-1].finish in ("length", "stop") and sum(piece.tokens for piece in pieces) <= 12
 
 
+def test_a_text_far_beyond_the_context_is_refused_before_it_is_encoded(folder: Path):
+    async def use(engine: LocalEngine) -> None:
+        engine._tokenizer = None  # nothing encodes
+        async for _ in engine.write(Ask(Settings(1), text="a" * 10_000_000)):
+            raise AssertionError("it does not fit")
+
+    with pytest.raises(TextError, match="context is 512 tokens; the prompt has at least") as error:
+        run(folder, use)
+    assert error.value.code == "context_length_exceeded"
+
+
 @pytest.mark.parametrize(
     ("raised", "code", "status"),
     [(Full(3.0), "full", 429), (Late("late"), "late", 503), (Closed("closed"), "closed", 503),

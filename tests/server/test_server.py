@@ -213,6 +213,33 @@ def test_admin_calls_need_the_token_and_predictions_do_not(server: Running):
     assert token_of(server.state) == server.token
 
 
+def test_a_token_that_was_removed_is_drawn_anew(serve: Callable[..., Running]):
+    server = serve()
+    old = server.token
+
+    def allowed(token: str) -> int:
+        status: int = server.call("GET", "/admin/status", None, authorization=f"Bearer {token}")[0]
+        return status
+
+    (server.state / "token").unlink()
+    assert allowed(old) == 200, "the old one holds until there is another"
+    fresh = token_of(server.state)
+    assert fresh != old and allowed(fresh) == 200 and allowed(old) == 401
+
+
+def test_paths_that_lead_to_no_model_are_refused_with_the_reason(server: Running):
+    for path in ("/proc/self/mem", "x" * 5000, "/dev/null/x", ".", "a\nb"):
+        status, told = server.admin("PUT", "/admin/champion", {"path": path})
+        assert status == 409 and told["error"], path
+    for method, path, told, why in (
+        ("PUT", "/admin/champion", {}, 'send {"path": PATH OF THE MODEL}: path: Field required'),
+        ("POST", "/admin/rollout", {"challenger": {"path": "x"}}, "'plan' is missing"),
+    ):
+        status, found = server.admin(method, path, told)
+        assert status == 400 and found["error"].endswith(why)
+    assert server.infer()[0] == 200
+
+
 def test_it_listens_on_loopback_alone(server: Running):
     import psutil
 

@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -188,37 +187,6 @@ def test_ten_thousand_connections_that_say_nothing(serve: Callable[..., Running]
         for one in idle:
             one.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def test_a_silent_connection_is_closed(nets: dict[str, Path], tmp_path: Path):
-    from weigh.server.settings import ServerSettings
-
-    assert ServerSettings(model="m", name="n", state=tmp_path).idle == 75.0
-    bound = socket.create_server(("127.0.0.1", 0))
-    address = bound.getsockname()
-    thread = threading.Thread(target=_quiet_server, args=(bound,), daemon=True)
-    thread.start()
-    with socket.create_connection(address, timeout=30) as silent:
-        assert silent.recv(1) == b"", "it hangs up"
-    with socket.create_connection(address, timeout=30) as slow:
-        slow.sendall(b"POST /v2/models/net/infer HTTP/1.1\r\nhost: x\r\n")
-        assert slow.recv(1) == b"", "half a head is silence too"
-
-
-def _quiet_server(bound: socket.socket) -> None:
-    import asyncio
-
-    import uvicorn
-
-    from weigh.server.protocol import Protocol
-
-    async def app(scope: object, receive: object, send: object) -> None:
-        raise AssertionError("nobody asks")
-
-    config = uvicorn.Config(app, http=Protocol.with_idle(0.3), ws="none", lifespan="off", log_level="error")  # type: ignore[arg-type]
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    asyncio.run(server.serve(sockets=[bound]))
 
 
 def test_two_rollouts_at_once_are_one(serve: Callable[..., Running], nets: dict[str, Path]):

@@ -65,6 +65,8 @@ def _page(told: dict[str, Any]) -> RenderableType:
     lines.append(Text(f"requests: {requests or 'none yet'}", "dim"))
     end = rollout["end"] or (verdict["verdict"] if verdict else "waiting for the first requests")
     why = rollout["reason"] or (verdict["reason"] if verdict else "")
+    if told.get("trouble") and not rollout["end"]:
+        lines.append(Text(told["trouble"], "bold red"))
     lines.append(Text(f"{end}: {why}" if why else end, "bold red" if end in ("rolled back", "aborted") else "bold"))
     return Group(*lines)
 

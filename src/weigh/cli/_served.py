@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.choice import UsageError
+from weigh.server.settings import follows
 
 if TYPE_CHECKING:
     from weigh.decision import Decision, Lock
     from weigh.server.settings import ServerSettings
-
-RUNS = ("eager", "onnx_runtime")
-"""Options of serve/runtime that the server runs models with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +84,10 @@ def asked(model: str, ledger: str) -> Wanted:
 
 def _of_serving(lock: Lock, made: Decision, there: Wanted) -> Wanted:
     """A decision on how a model is served: the model is the task's own."""
-    chosen, option = str(made.chosen), str(made.chosen).partition(":")[0]
+    chosen = str(made.chosen)
     if lock.choice == "serve/batching":
         return Wanted(there.model, there.architecture, chosen, there.decision, there.choice, there.ledger)
-    if lock.choice == "serve/platform" and option == "local":
-        return there
-    if lock.choice == "serve/runtime" and option in RUNS:
+    if follows(lock.choice, chosen):
         return there
     raise UsageError(
         f"decision {there.decision} chose {chosen} of {lock.choice}, which `weigh serve` does not set up: "

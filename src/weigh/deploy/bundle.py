@@ -18,6 +18,7 @@ from weigh.deploy.subject import Subject
 MARK = ".weigh-deploy"
 """In every folder that was written here, so that it may be replaced."""
 MANIFESTS = ("kubernetes", "kserve", "rayservice")
+UNPUSHED = "# write it again with --image REGISTRY/NAME and push that, unless the cluster sees this machine's images"
 PLATFORMS = (*MANIFESTS, "torchserve", "tfserving", "tfx")
 OF_OPTIONS = {
     "kubernetes": "kubernetes",
@@ -140,7 +141,7 @@ def _manifests(asked: Asked, folder: Path) -> Written:
         home = folder / ("image" if together else f"image-{roles[0]}")
         image.write(home, {names[role]: paths[role] for role in roles}, ray=together)
         builds.append(f"docker build -t {arms[roles[0]].image} {home}")
-    pushes = [f"docker push {arms[roles[0]].image}" for roles in groups]
+    pushes = [f"docker push {arms[roles[0]].image}" for roles in groups] if asked.plan.get("image") else [UNPUSHED]
     applies = [f"kubectl apply -f {file}" for file in files]
     return Written(folder, tuple(files), tuple(unchecked), (*builds, *pushes, *applies))
 

@@ -9,12 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from weigh.choice import UsageError
 from weigh.deploy.plan import Arm, Plan
 from weigh.deploy.pod import PORT, scraping, spec
 
 
 def manifests(plan: Plan) -> list[dict[str, Any]]:
-    """Everything, champion and challenger beside each other on the same cluster."""
+    """Everything, champion and challenger beside each other on the same cluster.
+
+    Raises:
+        UsageError: a share of the requests is asked for, and there is no gateway to route it.
+    """
+    if plan.share and not plan.gateway:
+        raise UsageError(
+            f"--share {plan.share} takes a gateway that splits requests: type --gateway NAME, or leave --share out and "
+            "start `weigh rollout` in the champion's pod"
+        )
     made = [one for role, arm in plan.arms().items() for one in _arm(plan, role, arm)]
     return [*made, _route(plan)] if plan.gateway else made
 

@@ -9,6 +9,8 @@ from weigh.deploy.plan import Arm, Plan
 PORT = 8080
 USER = 10001
 """Of the image's user; not root, and nobody on the node."""
+LOG = "300MB"
+"""Of each of three kinds of log, which a pod's folder has room for."""
 LEAVE = 5
 """Seconds in which load balancers learn that a pod goes, before it is told to stop."""
 SPARE = 10
@@ -18,7 +20,7 @@ def command(plan: Plan, arm: Arm) -> list[str]:
     """What runs in the image."""
     return [
         "weigh", "serve", f"/models/{arm.file}", "--name", plan.name, "--host", "0.0.0.0", "--port", str(PORT),
-        "--state", "/state", "--threads", str(plan.threads), "--batching", plan.batching,
+        "--state", "/state", "--log-most", LOG, "--threads", str(plan.threads), "--batching", plan.batching,
     ]  # fmt: skip
 
 

@@ -107,6 +107,11 @@ class Guardrail(Frozen):
         try:
             made = Constraint.parse(bare, (measure,))
         except UsageError as error:
+            if "cannot be read; type" in str(error):
+                raise UsageError(
+                    f"the guardrail '{self.text}' cannot be read; type 'error <= baseline + 0.005', "
+                    "'p99(latency) <= 1.1x baseline', 'p99(latency) <= 80 ms' or 'disagreement <= 0.02'"
+                ) from None
             raise UsageError(str(error).replace(bare, self.text)) from None
         if measure.kind == "quantile" and made.op == ">=":
             raise UsageError(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 import orjson
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -96,7 +97,7 @@ class Administration:
         try:
             served = _pinned(Served.model_validate(_object(body)))
         except ValueError as error:
-            raise HTTPException(400, f'send {{"path": PATH OF THE MODEL}}: {error}') from None
+            raise HTTPException(400, f'send {{"path": PATH OF THE MODEL}}: {_words(error)}') from None
         with self._changing() as (now, change):
             if now.challenge is not None:
                 raise HTTPException(409, "a rollout is under way: `weigh rollout abort` first")
@@ -112,7 +113,8 @@ class Administration:
             challenger = _pinned(Served.model_validate(given["challenger"]))
             plan = RolloutPlan.parse(**given["plan"])
         except (LookupError, TypeError, ValueError) as error:
-            raise HTTPException(400, f'send {{"challenger": {{"path": ...}}, "plan": {{...}}}}: {error}') from None
+            form = 'send {"challenger": {"path": ...}, "plan": {...}}'
+            raise HTTPException(400, f"{form}: {_words(error)}") from None
         with self._changing() as (now, change):
             if now.challenge is not None:
                 raise HTTPException(409, f"rollout {now.challenge.id} is under way: `weigh rollout abort` ends it")
@@ -155,7 +157,7 @@ class Administration:
     async def _become(self, wanted: Routing) -> None:
         try:
             await self._app.router.become(wanted)
-        except Failed as error:
+        except (Failed, OSError) as error:  # what a path leads to may be no file at all
             raise HTTPException(409, str(error)) from None
 
     @contextmanager
@@ -177,6 +179,13 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise HTTPException(400, "the body is no object")
     return found
+
+
+def _words(error: Exception) -> str:
+    """What is wrong, in one line."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'it'}: {one['msg']}" for one in error.errors())
+    return f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _pinned(served: Served) -> Served:

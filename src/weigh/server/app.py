@@ -6,14 +6,14 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from weigh.server import tensors
-from weigh.server.arms import Arm, Full
+from weigh.server.arms import Arm
 from weigh.server.call import Call
 from weigh.server.entrance import Entrance, Head, Message, Receive, Refused, Send
 from weigh.server.metrics import Metrics
@@ -35,6 +35,15 @@ LOGGED = 64
 """Numbers of an output that the log keeps."""
 
 
+class Reply(NamedTuple):
+    """What goes back: the status of HTTP, headers, body, and the arm that it was assigned to, or ``none``."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    arm: str
+
+
 class App:
     """Serves one model, and whoever challenges it.
 
@@ -50,7 +59,7 @@ class App:
         self.metrics = Metrics()
         self.router: Router
         self.traces: Traces | None = None
-        self._infer = f"/v2/models/{settings.name}/infer"
+        self.infer_path = f"/v2/models/{settings.name}/infer"
         self.unit_header = settings.unit_header.lower().encode()
         self._limit = int(settings.deadline * 1e9)
         self._draw = random.Random(os.urandom(32)).getrandbits
@@ -60,7 +69,7 @@ class App:
         self._pages = pages(self)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == self._infer and scope["method"] == "POST":
+        if scope["type"] == "http" and scope["path"] == self.infer_path and scope["method"] == "POST":
             await self.infer(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
@@ -98,16 +107,52 @@ class App:
             self.traces.close()
 
     async def infer(self, scope: Message, receive: Receive, send: Send, version: str = "") -> None:
-        """One inference request, from its first byte to its log."""
-        start = time.monotonic_ns()
-        span = None
+        """One inference request, from its head to its log."""
+        start, span = time.monotonic_ns(), None
         try:
-            head = Head(scope["headers"], self.unit_header)
+            head = self.head(scope["headers"])
             span = self.traces.begin(head.trace) if self.traces is not None else None
-            if self.settings.private:
-                self.entrance.need_token(head.bearer)
             body = await self.entrance.body(head, receive)
-            door = self.router.door
+        except Refused as error:
+            reply = self.refused(error, start)
+        else:
+            reply = await self._awaited(head, body, version)
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+        await send({"type": "http.response.body", "body": reply.body})
+        if span is not None and self.traces is not None:
+            self.traces.end(span, reply.status, reply.arm)
+
+    async def _awaited(self, head: Head, body: bytes, version: str) -> Reply:
+        heard: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def told(made: Reply) -> None:
+            if not heard.done():  # it is where the server stops and nobody waits any more
+                heard.set_result(made)
+
+        self.reply(head, body, told, version)
+        return await heard
+
+    def head(self, headers: list[tuple[bytes, bytes]]) -> Head:
+        """What the headers of a request say.
+
+        Raises:
+            Refused: they say what cannot be, or the token is missing that all need here.
+        """
+        head = Head(headers, self.unit_header)
+        if self.settings.private:
+            self.entrance.need_token(head.bearer)
+        return head
+
+    def reply(self, head: Head, body: bytes, told: Callable[[Reply], None], version: str = "") -> None:
+        """Have the reply to a request told once, logged and counted by then; perhaps before this returns.
+
+        Args:
+            body: all of it. What a client needs to send it is no time of ours: it counts from here.
+            version: the arm that is asked for; empty: the one that the unit is assigned to.
+        """
+        start, router = time.monotonic_ns(), self.router
+        try:
+            door = router.door
             if door.kind != "tensors":
                 raise Refused(400, f"{self.settings.name} is a language model: POST /v1/chat/completions")
             try:
@@ -115,25 +160,15 @@ class App:
             except BadRequest as error:
                 raise Refused(400, str(error)) from None
             call = self.call(asked.id or head.request, head.unit or asked.unit, start, head.within, version)
-            answer, payload, size = await self._answered(asked, call)
         except Refused as error:
-            if not error.counted:
-                self.metrics.count("none", "", error.status, (time.monotonic_ns() - start) / 1e9)
-            await refuse(send, error)
-            if span is not None and self.traces is not None:
-                self.traces.end(span, error.status, "none")
+            told(self.refused(error, start))
             return
-        headers = [
-            JSON if size is None else OCTETS,
-            (b"content-length", b"%d" % len(payload)),
-            *call.headers(answer.by.version),
-        ]
-        if size is not None:
-            headers.append((b"inference-header-content-length", b"%d" % size))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": payload})
-        if span is not None and self.traces is not None:
-            self.traces.end(span, 200, answer.arm)
+        router.ask(call.arm, asked.inputs, call.until, lambda answer: told(self._replied(asked, call, answer)))
+
+    def refused(self, error: Refused, start: int) -> Reply:
+        """What goes back where a request meets no arm, counted."""
+        self.metrics.count("none", "", error.status, (time.monotonic_ns() - start) / 1e9)
+        return refusal(error)
 
     def drawn(self) -> str:
         """An id that no other request has."""
@@ -157,14 +192,10 @@ class App:
         until = start + (min(self._limit, within) if within else self._limit)
         return Call(request, unit or request, arm, arm.version, router.challenge, start, until, bool(version))
 
-    async def _answered(self, asked: Asked, call: Call) -> tuple[Answer, bytes, int | None]:
-        """The answer and its body, logged and counted before anybody gets it."""
-        router, inputs = self.router, asked.inputs
-        try:
-            answer = await router.answer(call.arm, inputs, call.until)
-        except Full:
-            raise self._full(call) from None
-        outputs, payload, size = answer.outputs, b"", None
+    def _replied(self, asked: Asked, call: Call, answer: Answer) -> Reply:
+        """What goes back of an answer, logged and counted before anybody gets it."""
+        router, inputs, outputs = self.router, asked.inputs, answer.outputs
+        payload, size = b"", None
         if outputs is not None:
             payload, size, broken = tensors.write(
                 asked, outputs, router.door.outputs, self.settings.name, answer.by.version
@@ -176,17 +207,18 @@ class App:
             seen["in"] = {name: values.ravel().tolist() for name, values in inputs.items()}
         self.note(call, answer.status, answer.error, answer.by.name, seen)
         if outputs is None:
-            retry = ((b"retry-after", b"1"),) if answer.status == 503 else ()
-            raise Refused(answer.status, answer.error, retry, counted=True)
+            full = f"{self.settings.queue} requests wait already; try again later"
+            retry = ((b"retry-after", b"1"),) if answer.status in (429, 503) else ()
+            return refusal(Refused(answer.status, full if answer.status == 429 else answer.error, retry), answer.arm)
         if call.challenge is not None and not answer.error and not call.explicit:
             router.shadow(call, inputs, outputs)
-        return answer, payload, size
-
-    def _full(self, call: Call) -> Refused:
-        """What is said where too many requests wait, logged and counted."""
-        self.note(call, 429, "too many wait", call.arm.name, {})
-        why = f"{self.settings.queue} requests wait already; try again later"
-        return Refused(429, why, ((b"retry-after", b"1"),), counted=True)
+        headers = [
+            JSON if size is None else OCTETS, (b"content-length", b"%d" % len(payload)),
+            *call.headers(answer.by.version),
+        ]  # fmt: skip
+        if size is not None:
+            headers.append((b"inference-header-content-length", b"%d" % size))
+        return Reply(200, headers, payload, answer.arm)
 
     def _of_version(self, version: str) -> Arm:
         for arm in self.router.arms():
@@ -231,8 +263,7 @@ def _shown(values: NDArray[Any]) -> Any:
     return flat.astype("f4") if flat.dtype.str == "<f2" else flat
 
 
-async def refuse(send: Send, error: Refused) -> None:
+def refusal(error: Refused, arm: str = "none") -> Reply:
+    """What goes back where there is no answer."""
     body = orjson.dumps({"error": error.why})
-    headers = [JSON, (b"content-length", b"%d" % len(body)), *error.headers]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return Reply(error.status, [JSON, (b"content-length", b"%d" % len(body)), *error.headers], body, arm)

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 
 import orjson
 
@@ -107,6 +107,11 @@ class Failed(Exception):
     """The model raised an error."""
 
 
+Outcome: TypeAlias = "dict[str, NDArray[Any]] | Full | Down | Late | Failed"
+"""All outputs, or why there are none."""
+Told: TypeAlias = Callable[[Outcome], None]
+
+
 class Arm(ABC):
     """A model that answers.
 
@@ -133,15 +138,14 @@ class Arm(ABC):
         """Whether it answers now."""
 
     @abstractmethod
-    async def answer(self, feed: Arrays, until: int) -> dict[str, NDArray[Any]]:
-        """All outputs.
+    def ask(self, feed: Arrays, until: int, told: Told) -> None:
+        """Have the outputs told, perhaps before this returns.
 
         Args:
             feed: inputs, read and checked.
             until: the deadline, by `time.monotonic_ns`.
-
-        Raises:
-            Full, Down, Late, Failed: there is none.
+            told: is called once, on the loop: with all outputs, or with why there are none (`Full`, `Down`, `Late`,
+                `Failed`).
         """
 
     @abstractmethod
@@ -159,11 +163,13 @@ class InlineArm(Arm):
         self.name, self.served, self.door = name, served, Door.of(model)
         self.run = model.run
 
-    async def answer(self, feed: Arrays, until: int) -> dict[str, NDArray[Any]]:
+    def ask(self, feed: Arrays, until: int, told: Told) -> None:
+        made: Outcome
         try:
-            return self.run(feed)
+            made = self.run(feed)
         except Exception as error:  # whatever a model raises, the request has no answer
-            raise Failed(f"{type(error).__name__}: {error}"[:500]) from error
+            made = Failed(f"{type(error).__name__}: {error}"[:500])
+        told(made)
 
     async def close(self, seconds: float) -> None:
         return
@@ -184,8 +190,7 @@ class ProcessArm(Arm):
         self._words: deque[str] = deque(maxlen=50)
         self._wire: Wire | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._calls: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
-        self._untils: dict[int, int] = {}
+        self._calls: dict[int, tuple[int, Told]] = {}
         self._streams: dict[int, asyncio.Queue[dict[str, Any]]] = {}
         self._number = 0
         self._ready = asyncio.Event()
@@ -219,29 +224,16 @@ class ProcessArm(Arm):
             late = f"{self.served.path} was not loaded within {seconds:g} s"
             raise Failed(self.refusal or (late if not self._keeper.done() else "the process ended"))
 
-    async def answer(self, feed: Arrays, until: int) -> dict[str, NDArray[Any]]:
+    def ask(self, feed: Arrays, until: int, told: Told) -> None:
         if self.waiting >= self._settings.queue or (self._wire is not None and self._wire.waiting > BACKLOG):
-            raise Full
-        if self._wire is None or not self._ready.is_set():
-            raise Down
-        told, raw = packed(feed)
-        self._number += 1
-        number, future = self._number, asyncio.get_running_loop().create_future()
-        self._calls[number] = future
-        self._wire.send({"n": number, "in": told, "until": until}, raw)
-        self._untils[number] = until
-        try:
-            head, body = await future
-        finally:
-            self._calls.pop(number, None)
-            self._untils.pop(number, None)
-        if "out" in head:
-            return unpacked(head["out"], body)
-        if "late" in head:
-            raise Late
-        if "full" in head:
-            raise Full
-        raise Failed(head["error"])
+            told(Full())
+        elif self._wire is None or not self._ready.is_set():
+            told(Down())
+        else:
+            given, raw = packed(feed)
+            self._number += 1
+            self._calls[self._number] = (until, told)
+            self._wire.send({"n": self._number, "in": given, "until": until}, raw)
 
     async def write(self, ask: Ask, until: int) -> AsyncGenerator[Piece, None]:
         """The pieces of a text; closing it frees what writes them.
@@ -306,9 +298,8 @@ class ProcessArm(Arm):
         while True:
             await asyncio.sleep(SWEEP)
             now = time.monotonic_ns()
-            for number in [number for number, until in self._untils.items() if until < now]:
-                if not self._calls[number].done():
-                    self._calls[number].set_exception(Late())
+            for number in [number for number, (until, _) in self._calls.items() if until < now]:
+                self._calls.pop(number)[1](Late())
 
     async def _keep(self) -> None:
         """Start the process, and again whenever it ends."""
@@ -322,9 +313,9 @@ class ProcessArm(Arm):
             was_up = self._ready.is_set()
             self._ready.clear()
             self._wire = None
-            for future in self._calls.values():
-                if not future.done():
-                    future.set_exception(Down())
+            calls, self._calls = self._calls, {}
+            for _, told in calls.values():
+                told(Down())
             for heard in self._streams.values():
                 heard.put_nowait({"refused": TextError("closed", "the model's process is gone").plain()})
             code = await asyncio.to_thread(_ended, process)
@@ -368,9 +359,17 @@ class ProcessArm(Arm):
         if (heard := self._streams.get(head["n"])) is not None:
             heard.put_nowait(head)
             return
-        future = self._calls.get(head["n"])
-        if future is not None and not future.done():
-            future.set_result((head, body))
+        if (call := self._calls.pop(head["n"], None)) is not None:
+            call[1](_outcome(head, body))
+
+
+def _outcome(head: dict[str, Any], body: bytes) -> Outcome:
+    """What a worker said of a request."""
+    if "out" in head:
+        return unpacked(head["out"], body)
+    if "late" in head:
+        return Late()
+    return Full() if "full" in head else Failed(head["error"])
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:

@@ -31,6 +31,7 @@ GONE = ("the process is gone", "too late", "too many wait")
 REMEMBERED = 1_000_000
 """Requests whose feedback is waited for, and units that are counted."""
 NS = 1e-9
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Source(NamedTuple):
@@ -76,19 +77,36 @@ class Conductor:
         named = [one.metric for one in rollout.plan.guardrails] + [one.metric for one in [rollout.plan.goal] if one]
         self._metrics = set(named)
         self._requests = {"champion": 0, "baseline": 0, "canary": 0}
-        kept = kept_json(self.folder / "judge.json")
-        places = dict(rollout.places) if source is None else {}
+        self._places = dict(rollout.places) if source is None else {}
         self._missing = 0
         self._promoted = ""
         self._broken = self._damaged = 0
+        self._shift = 0
+        self.again = ""
+        kept = kept_json(self.folder / "judge.json")
         if kept is not None:
-            self.judge.restore(kept["judge"])
-            places, self._requests, self._missing = kept["places"], kept["requests"], kept["missing"]
-            self._remember(places)
-            for name, state in kept["unseen"].items():
-                self._unseen[name] = Counterfactual(rollout.plan.metric(name), rollout.plan.alpha).restore(state)
-        self._tails = {kind: Tail(self._logs, kind, places.get(kind)) for kind in KINDS}
+            try:
+                self._resume(kept)
+            except (UsageError, LookupError, TypeError, ValueError, AttributeError) as error:
+                self.again = f"{self.folder / 'judge.json'} was damaged ({error}): the log is read again from its start"
+        self._tails = {kind: Tail(self._logs, kind, self._places.get(kind)) for kind in KINDS}
         self._lost_before = 0 if kept is not None else lost()
+
+    def _resume(self, kept: dict[str, Any]) -> None:
+        """Go on where a conductor before stood; nothing is taken of a state that was damaged."""
+        plan = self.rollout.plan
+        judge = Judge(plan).restore(kept["judge"])
+        unseen = {
+            name: Counterfactual(plan.metric(name), plan.alpha).restore(state) for name, state in kept["unseen"].items()
+        }
+        places = {kind: {str(name): int(end) for name, end in kept["places"][kind].items()} for kind in KINDS}
+        requests = {str(arm): int(count) for arm, count in kept["requests"].items()}
+        missing, shift = int(kept["missing"]), int(kept["shift"])
+        if kept["boot"] != _boot():  # the monotonic clock began anew: it goes on from where it stood
+            shift = int(kept["clock"])
+        self._remember(places)
+        self.judge, self._unseen, self._places = judge, unseen, places
+        self._requests, self._missing, self._shift = requests, missing, shift
 
     def _remember(self, places: dict[str, dict[str, int]]) -> None:
         """Who met whom in what was read already, for feedback that comes later."""
@@ -110,7 +128,7 @@ class Conductor:
         entries = [one for one in self._tails["predictions"].read() if self._ours(one)]
         copies = [one for one in self._tails["shadow"].read() if self._ours(one)]
         self._take(entries, copies, opinions)
-        verdict = self.judge.look(time.monotonic())
+        verdict = self.judge.look(self._now() * NS)
         verdict = self._heard(verdict)
         self._keep(verdict)
         return self._act(verdict)
@@ -223,8 +241,16 @@ class Conductor:
         found = {name: value for name, value in values.items() if name in self._metrics and value is not None}
         if found:
             self._seen.setdefault(tuple(found), []).append(
-                (entry["stage"], canary, entry[self._clock] * NS, *found.values())
+                (entry["stage"], canary, self._when(entry[self._clock]) * NS, *found.values())
             )
+
+    def _now(self) -> int:
+        """Nanoseconds on the clock of the judge, which never goes back."""
+        return time.monotonic_ns() + self._shift
+
+    def _when(self, stamp: int) -> int:
+        """The same of an entry; what is later than now was logged before the machine was started anew."""
+        return stamp + self._shift if self._clock == "m" and stamp + self._shift <= self._now() else stamp
 
     def _known(self, entry: dict[str, Any]) -> None:
         """Remember whom a request met, and count each unit once a stage."""
@@ -258,6 +284,7 @@ class Conductor:
         state = {
             "judge": self.judge.state(), "places": places, "requests": self._requests, "missing": self._missing,
             "unseen": {name: one.state() for name, one in self._unseen.items()},
+            "boot": _boot(), "clock": self._now(), "shift": self._shift,
         }  # fmt: skip
         with replacing(self.folder / "judge.json") as temporary:
             temporary.write_bytes(orjson.dumps(state))
@@ -312,6 +339,14 @@ class Conductor:
         before = f", version {done.previous} is `previous`" if done.previous else ""
         self._promoted = f"{done.uri} is `champion` of {done.name}{before}."
         return verdict
+
+
+def _boot() -> str:
+    """What tells one start of the machine from another; the same always where the system does not say."""
+    try:
+        return BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _failed(entry: dict[str, Any]) -> float:

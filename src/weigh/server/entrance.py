@@ -18,13 +18,11 @@ BODY_SECONDS = 30.0
 
 
 class Refused(Exception):
-    """A request that gets an error: its status, why, headers that go with it, and whether it was counted already."""
+    """A request that gets an error: its status, why, and headers that go with it."""
 
-    def __init__(
-        self, status: int, why: str, headers: tuple[tuple[bytes, bytes], ...] = (), counted: bool = False
-    ) -> None:
+    def __init__(self, status: int, why: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         super().__init__(why)
-        self.status, self.why, self.headers, self.counted = status, why, headers, counted
+        self.status, self.why, self.headers = status, why, headers
 
 
 @final
@@ -36,7 +34,7 @@ class Entrance:
     """
 
     def __init__(self, settings: ServerSettings, token: str) -> None:
-        self._most, self._token = settings.max_body, token
+        self._most, self._token, self._file = settings.max_body, token, settings.state / "token"
 
     async def body(self, head: Head, receive: Receive) -> bytes:
         """The whole body, up to the limit.
@@ -47,27 +45,33 @@ class Entrance:
         most = self._most
         if head.length > most:
             raise Refused(413, f"the body has {head.length} bytes, and {most} are taken at most")
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            return body if len(body) <= most else _too_large(most)
-        parts, size = [body], len(body)
+        parts: list[bytes] = []
+        size, more = 0, True
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                while message.get("more_body"):
+                while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise Refused(400, "the client went away")
                     parts.append(message.get("body", b""))
-                    size += len(parts[-1])
+                    size, more = size + len(parts[-1]), message.get("more_body", False)
                     if size > most:
-                        _too_large(most)
+                        raise Refused(413, f"the body has more than {most} bytes")
         except TimeoutError:
             raise Refused(408, f"the body did not come within {BODY_SECONDS:g} s") from None
         return b"".join(parts)
 
+    def _kept(self) -> str:
+        """The token as its file has it, which may have been replaced; the one that we know where there is none."""
+        try:
+            return self._file.read_text(encoding="utf-8").strip() or self._token
+        except OSError:
+            return self._token
+
     def need_token(self, bearer: bytes) -> None:
         """Raises `Refused` where a call does not bear the token."""
+        if not hmac.compare_digest(bearer, self._token.encode()):
+            self._token = self._kept()
         if not hmac.compare_digest(bearer, self._token.encode()):
             raise Refused(
                 401, "send the header 'Authorization: Bearer TOKEN'; the token is in the file 'token' of the server's "
@@ -113,7 +117,3 @@ def _printable(name: bytes, value: bytes) -> str:
     if len(text) > 256 or not text.isprintable() or not text.isascii():
         raise Refused(400, f"the header {name.decode()} is no text of at most 256 printable ASCII characters")
     return text
-
-
-def _too_large(most: int) -> bytes:
-    raise Refused(413, f"the body has more than {most} bytes")

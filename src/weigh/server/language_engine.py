@@ -52,6 +52,7 @@ class LocalEngine(TextEngine):
     ) -> None:  # fmt: skip
         self.digest, self.platform = digest, platform
         self._batcher, self._tokenizer, self._about, self._vocabulary = batcher, tokenizer, about, vocabulary
+        self._longest = max((len(word.encode("utf-8", "replace")) for word in tokenizer.get_vocab()), default=1)
         self._encoder = ThreadPoolExecutor(1, "weigh-encode")  # tokenizers may not encode in two threads at once
 
     async def about(self) -> About:
@@ -89,7 +90,7 @@ class LocalEngine(TextEngine):
         if ask.messages is not None:
             ids = self._templated(ask.messages)
         elif ask.text is not None:
-            ids = list(self._tokenizer(ask.text, verbose=False)["input_ids"])
+            ids = self._ids(ask.text, "prompt", True)
         else:
             ids = list(ask.ids or ())
         if not ids:
@@ -110,7 +111,18 @@ class LocalEngine(TextEngine):
             raise TextError(
                 "invalid", f"the model's chat template refuses these messages: {error}", "messages"
             ) from None
-        return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        return self._ids(text, "messages", False)
+
+    def _ids(self, text: str, name: str, special: bool) -> list[int]:
+        """The token ids of a text, unless it is too long for the context whatever its tokens are."""
+        least = -(-len(text.encode("utf-8", "surrogatepass")) // self._longest)
+        if least > self._about.context:
+            raise TextError(
+                "context_length_exceeded",
+                f"this model's context is {self._about.context} tokens; the prompt has at least {least}: shorten it",
+                name,
+            )
+        return list(self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
     def _room(self, prompt: int, asked: int | None) -> int:
         """How many tokens may be written.

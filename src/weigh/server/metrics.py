@@ -69,7 +69,7 @@ class Metrics:
             self._up.labels(arm.name).set(arm.up)
             self._waiting.labels(arm.name).set(arm.waiting)
             self._deaths.labels(arm.name).set(getattr(arm, "deaths", 0))
-            self._share.labels(arm.name).set(shares.pop(arm.name, 0.0))
+            self._share.labels(arm.name).set(round(shares.pop(arm.name, 0.0), 9))
         for name in shares:
             self._share.labels(name).set(0.0)
         self._lost.set(router.log.lost)

@@ -1,67 +1,185 @@
-"""uvicorn's HTTP/1.1, with two changes: connections that say nothing are closed, and an answer leaves in one write."""
+"""uvicorn's HTTP/1.1, with two changes: nobody holds a connection by silence, and inference needs no task of its own.
+
+uvicorn makes a task, an event and several messages of every request. A request for inference is one call that takes a
+body and gives one back; where it came whole and alone it is answered as it is heard, and all else goes uvicorn's way.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from weigh.server.entrance import BODY_SECONDS, Refused
+
+if TYPE_CHECKING:
+    from weigh.server.app import App, Reply
+    from weigh.server.entrance import Head
+
+HEAD_MOST = 64 << 10
+"""Bytes of a request's head."""
+DIRECT_MOST = 64 << 10
+"""Bytes of a body that is read without ASGI, beyond which a client is slowed down while it sends."""
 
 
-class Gathered:
-    """A transport that gathers what is written to it until the loop comes round, and writes it at once.
+class Exchange:
+    """A request that is being answered without a task, as uvicorn sees it."""
 
-    uvicorn writes the head of an answer and then its body: two calls of the system, and a client that wakes twice.
-    """
+    __slots__ = ("disconnected", "keep_alive", "message_event", "response_complete")
 
-    __slots__ = ("_held", "_loop", "_transport")
+    def __init__(self, keep_alive: bool) -> None:
+        self.keep_alive, self.response_complete, self.disconnected = keep_alive, False, False
+        self.message_event: Final = NOBODY
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
-        self._held: list[bytes] = []
 
-    def write(self, data: bytes) -> None:
-        """Write when the loop comes round."""
-        if not self._held:
-            self._loop.call_soon(self._flush)
-        self._held.append(data)
+class _Nobody:
+    """Waits for no message."""
 
-    def _flush(self) -> None:
-        if self._held:
-            self._transport.write(b"".join(self._held))
-            self._held.clear()
+    def set(self) -> None:
+        """Nothing to wake."""
 
-    def close(self) -> None:
-        """Write what is held, and close."""
-        self._flush()
-        self._transport.close()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+NOBODY: Final = _Nobody()
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 as uvicorn speaks it, on connections that must say something whole in time."""
+    """One connection."""
 
-    idle = 75.0
+    served: App
+    idle: float
 
     @classmethod
-    def with_idle(cls, seconds: float) -> type[Protocol]:
-        """The same with another patience."""
-        return type("Protocol", (cls,), {"idle": seconds})
+    def of(cls, app: App) -> type[Protocol]:
+        """Connections to an app."""
+        return type("Protocol", (cls,), {"served": app, "idle": app.settings.idle})
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(Gathered(transport, self.loop))  # type: ignore[arg-type]
-        self._silent = self.loop.call_later(self.idle, self._hang_up)
-
-    def on_message_complete(self) -> None:
-        self._silent.cancel()
-        super().on_message_complete()
+        super().connection_made(transport)
+        self._infer, self._seen, self._in_head = self.served.infer_path.encode(), 0, False
+        self._head: Head | None = None
+        self._parts: list[bytes] = []
+        self._unread: asyncio.TimerHandle | None = None
+        self._silent: asyncio.TimerHandle | None = self.loop.call_later(self.idle, self._hang_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._silent.cancel()
+        self._head = None
+        self._heard()
+        self.resume_writing()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._in_head and self._head is None:
+            if self._silent is not None:
+                self._heard()
+            return
+        if self._silent is None:
+            self._silent = self.loop.call_later(min(self.idle, BODY_SECONDS), self._hang_up)
+        if self._in_head:
+            self._seen += len(data)
+            if self._seen > HEAD_MOST:
+                self._end(431, f"the head of a request has at most {HEAD_MOST} bytes")
+
+    def _heard(self) -> None:
+        if self._silent is not None:
+            self._silent.cancel()
+            self._silent = None
+
     def _hang_up(self) -> None:
-        if not self.transport.is_closing():
+        self._silent = None
+        if self._head is not None:
+            self._end(408, f"the body did not come within {min(self.idle, BODY_SECONDS):g} s")
+        elif not self.transport.is_closing():
             self.transport.close()
+
+    def _end(self, status: int, why: str) -> None:
+        """Say why, and hang up."""
+        from weigh.server.app import refusal
+
+        self._in_head, self._head = False, None
+        if not self.transport.is_closing():
+            self._send(refusal(Refused(status, why)), keep=False)
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._seen = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if self.url != self._infer or not self._is_direct():
+            super().on_headers_complete()
+
+    def _is_direct(self) -> bool:
+        """Whether the request will be answered as it is heard."""
+        before, app = self.cycle, self.served
+        if (
+            self.parser.get_method() != b"POST" or (before is not None and not before.response_complete)
+            or self.expect_100_continue or self.flow.write_paused or app.traces is not None
+            or self.parser.get_http_version() != "1.1" or self.parser.should_upgrade() or self.transport.is_closing()
+        ):  # fmt: skip
+            return False
+        try:
+            head = app.head(self.headers)
+        except Refused:
+            return False
+        if not 0 < head.length <= min(DIRECT_MOST, app.settings.max_body):
+            return False
+        self._head = head
+        return True
+
+    def on_body(self, body: bytes) -> None:
+        if self._head is None:
+            super().on_body(body)
+        else:
+            self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        head = self._head
+        if head is None:
+            super().on_message_complete()
+            return
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._head = None
+        self._parts.clear()
+        exchange = Exchange(self.parser.should_keep_alive())
+        self.cycle = exchange  # type: ignore[assignment]
+        try:
+            self.served.reply(head, body, lambda reply: self._answer(exchange, reply))
+        except Exception:
+            logging.getLogger("uvicorn.error").exception("an inference request failed")
+            if not exchange.response_complete:
+                self._answer(exchange, _broken())
+
+    def _answer(self, exchange: Exchange, reply: Reply) -> None:
+        exchange.response_complete = True
+        if not exchange.disconnected and not self.transport.is_closing():
+            self._send(reply, exchange.keep_alive)
+            self.on_response_complete()
+
+    def _send(self, reply: Reply, keep: bool) -> None:
+        parts = [STATUS_LINE[reply.status]]
+        for name, value in reply.headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"\r\n" if keep else b"connection: close\r\n\r\n", reply.body)
+        self.transport.write(b"".join(parts))
+        if not keep:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self._unread or self.loop.call_later(self.idle, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+
+def _broken() -> Reply:
+    """What goes back where weigh itself is at fault."""
+    from weigh.server.app import refusal
+
+    return refusal(Refused(500, "weigh failed to answer; its log says why"))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import orjson
 from pydantic import Field
 
 from weigh.choice import Frozen, UsageError, content_digest, unknown
-from weigh.data.cache import replacing
+from weigh.data.cache import kept_json, replacing
 from weigh.rollout.plan import RolloutPlan
 from weigh.server.log import KINDS, Tail
 from weigh.server.routing import Challenge, Routing, Served
@@ -19,6 +19,8 @@ from weigh.server.routing import Challenge, Routing, Served
 if TYPE_CHECKING:
     from weigh.server.settings import ServerSettings
 
+TROUBLE = "trouble.txt"
+"""Why a rollout is not judged, in its folder."""
 End = Literal["shipped", "rolled back", "aborted"]
 
 
@@ -39,7 +41,13 @@ class Rollout(Frozen):
 
 def known(settings: ServerSettings) -> list[str]:
     """Ids of all rollouts, in the order in which they were begun: they are counted, as clocks may go back."""
-    return sorted(path.parent.name for path in (settings.state / "rollouts").glob("*/rollout.json"))
+    found = [path.parent.name for path in (settings.state / "rollouts").glob("*/rollout.json")]
+    return sorted(found, key=lambda name: (_number(name), name))
+
+
+def _number(rollout: str) -> int:
+    """The how-many-th a rollout is, by its id."""
+    return int(rollout.split("-")[0]) if rollout.split("-")[0].isdecimal() else 0
 
 
 def folder_of(settings: ServerSettings, rollout: str) -> Path:
@@ -49,9 +57,10 @@ def folder_of(settings: ServerSettings, rollout: str) -> Path:
 
 def planned(settings: ServerSettings, now: Routing, challenger: Served, plan: RolloutPlan) -> tuple[Rollout, Routing]:
     """A new rollout, and the routing with which it begins; nothing is written."""
+    last = _number((known(settings) or ["0"])[-1])
     made = Rollout(
-        id=f"{len(known(settings)) + 1:04d}-{secrets.token_hex(2)}", name=settings.name, champion=now.champion,
-        challenger=challenger, plan=plan, begun=time.time(),
+        id=f"{last + 1:04d}-{secrets.token_hex(2)}", name=settings.name, champion=now.champion, challenger=challenger,
+        plan=plan, begun=time.time(),
         places={kind: Tail(settings.logs, kind).ends() for kind in KINDS},
     )  # fmt: skip
     return made, now.model_copy(update={"challenge": challenge_of(made, 0)})
@@ -120,8 +129,9 @@ def _record(told: dict[str, Any], rollout: Rollout, promoted: str) -> str:
 def status_of(settings: ServerSettings, rollout: Rollout) -> dict[str, Any]:
     """How it stands, as the conductor wrote it last."""
     told: dict[str, Any] = {"rollout": rollout.model_dump(mode="json")}
-    try:
-        found = orjson.loads((folder_of(settings, rollout.id) / "status.json").read_bytes())
-    except FileNotFoundError:
+    found = kept_json(folder_of(settings, rollout.id) / "status.json")
+    if found is None:
         found = {"verdict": None, "standing": [], "requests": {}}
+    with contextlib.suppress(FileNotFoundError):
+        told["trouble"] = (folder_of(settings, rollout.id) / TROUBLE).read_text(encoding="utf-8")
     return told | found

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weigh.server import routing as files
-from weigh.server.arms import Arm, Door, Down, Failed, Full, InlineArm, Late, ProcessArm
+from weigh.server.arms import LOADING, Arm, Door, Down, Failed, Full, InlineArm, Late, Outcome, ProcessArm
 from weigh.server.assign import Share, arm_of, place, shares
 from weigh.server.log import PredictionLog
 from weigh.server.routing import Challenge, Routing, Served
@@ -28,11 +29,11 @@ INLINE_BELOW = 0.002
 """Seconds of a run up to which a model answers in the router's process."""
 RETRY = 2.0
 """Seconds after which a change that failed is tried again."""
-AT_START = 60.0
-"""Seconds for which a router that starts waits for a challenger."""
+AT_START = 10.0
+"""Seconds for which a router that starts waits for a challenger, or twice as long as the champion took."""
 LOOK = 0.2
 """Seconds between two looks at the routing file."""
-STATUS: dict[type[Exception], int] = {Down: 503, Failed: 500, Late: 504}
+STATUS: dict[type[Exception], int] = {Full: 429, Down: 503, Failed: 500, Late: 504}
 WHOLE = (Share("champion", 0.0, 1.0),)
 
 
@@ -82,16 +83,18 @@ class Router:
         Raises:
             Failed: the champion cannot be loaded.
         """
+        start = time.monotonic()
         if isinstance(self.champion, ProcessArm):
             await self._readied(self.champion)
         if not self.settings.routing.exists():  # now that it is known to serve
             with files.changing(self.settings.routing) as change:
                 change(self.now)
-        try:
-            async with asyncio.timeout(AT_START):
-                await self._challenge(self.now.challenge, self.now.champion)
-        except (Failed, TimeoutError) as error:
-            self.trouble = str(error) or "the challenger is not loaded yet; the champion serves alone"
+        if (challenge := self.now.challenge) is not None:
+            try:
+                await self._challenge(challenge, self.now.champion, max(AT_START, 2.0 * (time.monotonic() - start)))
+            except Failed as error:
+                self.now = self.now.model_copy(update={"challenge": None})  # so that `follow` tries again
+                self.trouble = f"{error}; the champion serves alone, and it is tried again"
 
     @property
     def door(self) -> Door:
@@ -128,25 +131,24 @@ class Router:
         found = {"canary": self.canary, "baseline": self.baseline}.get(name)
         return found if found is not None else self.champion
 
-    async def answer(self, arm: Arm, feed: Arrays, until: int) -> Answer:
-        """The arm's answer, or the champion's in place of a canary or baseline that has none.
+    def ask(self, arm: Arm, feed: Arrays, until: int, told: Callable[[Answer], None]) -> None:
+        """Have the arm's answer told, or the champion's in place of a canary or baseline that has none.
 
         Those two get half of the time that is left, so that the champion can still answer in time.
-
-        Raises:
-            Full: too many requests wait for the champion.
         """
-        if arm is self.champion:
-            try:
-                return Answer(arm.name, arm, await arm.answer(feed, until))
-            except (Down, Failed, Late) as error:
-                return Answer(arm.name, arm, None, STATUS[type(error)], _why(error))
-        now = time.monotonic_ns()
-        try:
-            return Answer(arm.name, arm, await arm.answer(feed, now + (until - now) // 2))
-        except (Down, Failed, Full, Late) as error:
-            instead = await self.answer(self.champion, feed, until)
-            return Answer(arm.name, self.champion, instead.outputs, instead.status, _why(error))
+        limit, fallible = until, arm is not self.champion
+        if fallible:
+            now = time.monotonic_ns()
+            limit = now + (until - now) // 2
+
+        def heard(found: Outcome) -> None:
+            if fallible and isinstance(found, Exception):
+                by = self.champion
+                by.ask(feed, until, lambda other: told(_answer(arm.name, by, other, _why(found))))
+            else:
+                told(_answer(arm.name, arm, found))
+
+        arm.ask(feed, limit, heard)
 
     def shadow(self, call: Call, feed: Arrays, outputs: Arrays) -> None:
         """Give a copy of what was answered to whoever is compared with it."""
@@ -173,7 +175,8 @@ class Router:
 
     async def follow(self) -> None:
         """Do as the routing file says, for ever."""
-        seen, path = self._stamp(), self.settings.routing
+        path = self.settings.routing
+        seen = self._stamp() if not self.trouble else None
         while True:
             await asyncio.sleep(LOOK)
             stamp = self._stamp()
@@ -233,7 +236,7 @@ class Router:
             raise
         return arm
 
-    async def _challenge(self, wanted: Challenge | None, champion: Served) -> None:
+    async def _challenge(self, wanted: Challenge | None, champion: Served, within: float = LOADING) -> None:
         if wanted is None or self.challenge is None or wanted.id != self.challenge.id:
             self.challenge, self.salt, self.cut = None, "", WHOLE
             for arm in (self.canary, self.baseline):
@@ -247,21 +250,21 @@ class Router:
             fresh = [ProcessArm("canary", wanted.challenger, self.settings, wanted.mode == "shadow")]
             if wanted.mode == "split":
                 fresh.append(ProcessArm("baseline", champion, self.settings))
-            await self._all_ready(fresh)
+            await self._all_ready(fresh, within)
             if self.canary is not None:
                 self._let_go(self.canary)
             self.canary, self.baseline = fresh[0], fresh[1] if len(fresh) > 1 else None
         self.challenge, self.salt = wanted, wanted.id
         self.cut = shares(wanted.share) if wanted.mode == "split" and wanted.share else WHOLE
 
-    async def _all_ready(self, fresh: list[ProcessArm]) -> None:
-        """Wait until all answer; where one cannot, none stays.
+    async def _all_ready(self, fresh: list[ProcessArm], within: float) -> None:
+        """Wait until all answer; where one cannot within so many seconds, none stays.
 
         Raises:
             Failed: one cannot be loaded, or clients could not call it.
         """
         try:
-            await asyncio.gather(*(arm.ready() for arm in fresh))
+            await asyncio.gather(*(arm.ready(within) for arm in fresh))
             for arm in fresh:
                 self._need_same_door(arm)
         except Failed:
@@ -297,6 +300,12 @@ class Router:
         await asyncio.gather(*self._closing, return_exceptions=True)
         self.log.close()
         self.feedback.close()
+
+
+def _answer(arm: str, by: Arm, found: Outcome, error: str = "") -> Answer:
+    if isinstance(found, Exception):
+        return Answer(arm, by, None, STATUS[type(found)], error or _why(found))
+    return Answer(arm, by, found, error=error)
 
 
 def _fits(old: Door, new: Door) -> bool:

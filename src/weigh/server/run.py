@@ -105,7 +105,7 @@ def route(settings: ServerSettings, bound: socket.socket) -> None:
     now = started(settings)
     app = App(settings, placed(settings, now.champion), now, token_of(settings.state))
     config = uvicorn.Config(
-        app, http=Protocol.with_idle(settings.idle), loop="uvloop", ws="none", lifespan="on", access_log=False,
+        app, http=Protocol.of(app), loop="uvloop", ws="none", lifespan="on", access_log=False,
         log_level="warning", server_header=False, date_header=False, proxy_headers=False,
         timeout_keep_alive=int(settings.idle) or 1, timeout_graceful_shutdown=int(settings.drain) or 1, backlog=BACKLOG,
     )  # fmt: skip

@@ -9,6 +9,22 @@ from pydantic import Field
 
 from weigh.choice import Frozen
 
+FOLLOWED: dict[str, tuple[str, ...]] = {
+    "serve/batching": (), "serve/platform": ("local",), "serve/runtime": ("eager", "onnx_runtime"),
+}  # fmt: skip
+"""Choices on how a model is served, and the options of each that a server is set up by; empty: all."""
+
+
+def follows(choice: str, chosen: str) -> bool:
+    """Whether `weigh serve` serves what a decision chose.
+
+    >>> follows("compress/prune", "depth"), follows("serve/platform", "local"), follows("serve/platform", "ray_serve")
+    (True, True, False)
+    """
+    if choice not in FOLLOWED:
+        return choice.startswith("compress/")
+    return not FOLLOWED[choice] or chosen.partition(":")[0] in FOLLOWED[choice]
+
 
 class ServerSettings(Frozen):
     """All that a server is told."""

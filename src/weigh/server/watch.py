@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from weigh.choice import UsageError
+from weigh.data.cache import replacing
 from weigh.server import rollouts
 from weigh.server import routing as files
 from weigh.server.client import Admin, Unreachable
@@ -43,7 +45,7 @@ def conduct(
     said = ""
     while not stopping():
         time.sleep(STEP)
-        told = ""
+        told, challenge = "", None
         try:
             now = files.read(settings.routing)
             challenge = now.challenge if now is not None else None
@@ -57,6 +59,8 @@ def conduct(
             told, conductor = f"it holds, as it cannot be judged: {type(error).__name__}: {error}", None
         if told and told != said:
             tell(f"rollout: {told}")
+        if told != said and challenge is not None:
+            _note(settings, challenge.id, told)
         said = told
 
 
@@ -67,6 +71,8 @@ def _conducted(
     """One step of a rollout; its conductor, for the next one."""
     if conductor is None or conductor.rollout.id != challenge.id:
         conductor = Conductor(settings, rollouts.read(settings, challenge.id), lost, source)
+        if conductor.again:
+            tell(f"rollout {challenge.id}: {conductor.again}")
         conductor.judge.begin(challenge.stage)
     verdict = conductor.step()
     if verdict.verdict != "hold":
@@ -75,6 +81,13 @@ def _conducted(
     if verdict.move == "advance":
         tell(f"rollout {challenge.id}: on to {verdict.share:.3g} of the traffic: {verdict.reason}")
     return conductor
+
+
+def _note(settings: ServerSettings, rollout: str, trouble: str) -> None:
+    """Keep why a rollout is not judged, for who asks how it stands; nothing where nothing stands in its way."""
+    file = rollouts.folder_of(settings, rollout) / rollouts.TROUBLE
+    with contextlib.suppress(OSError), replacing(file) as temporary:  # that a disk is full was told already
+        temporary.write_text(trouble, encoding="utf-8")
 
 
 def _troubled(admin: Admin, conductor: Conductor | None, error: OSError) -> str:
