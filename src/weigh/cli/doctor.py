@@ -103,4 +103,4 @@ def _show(here: dict[str, str], ledger: str, error: str, found: dict[str, dict[s
         for line in wanted:
             console.print(f"  {line}", soft_wrap=True)
     else:
-        console.print("every option can run here" if not reasons else "the rest needs another machine")
+        console.print("every option can run here" if not reasons else "what cannot run here says above what it needs")

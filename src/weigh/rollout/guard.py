@@ -32,13 +32,16 @@ class Span(Frozen):
     def words(self, unit: str = "") -> str:
         """As it is written.
 
-        >>> Span(estimate=0.00312, low=-0.002, high=0.0081).words(), Span().words()
-        ('0.00312 [-0.002, 0.0081]', 'unknown')
+        >>> Span(estimate=0.00312, low=-0.002, high=0.0081).words(), Span(estimate=2.0).words("ms"), Span().words()
+        ('0.00312 [-0.002, 0.0081]', '2 ms (too little for an interval)', 'unknown')
         """
         if self.estimate is None:
             return "unknown"
+        of = f" {unit}" if unit else ""
+        if self.low is None and self.high is None:
+            return f"{self.estimate:.3g}{of} (too little for an interval)"
         ends = ", ".join("?" if one is None else f"{one:.3g}" for one in (self.low, self.high))
-        return f"{self.estimate:.3g} [{ends}]{f' {unit}' if unit else ''}"
+        return f"{self.estimate:.3g} [{ends}]{of}"
 
 
 class Guard(abc.ABC):

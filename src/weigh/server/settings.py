@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from weigh.choice import Frozen
 
@@ -31,7 +32,7 @@ class ServerSettings(Frozen):
 
     model: str = Field(description="the model that is served first: a file, a folder or an MLflow URI")
     architecture: str = Field("", description="FILE:FUNCTION, what builds a net for weights alone")
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="what clients call the model")
+    name: str = Field(description="what clients call the model")
     state: Path = Field(description="folder of logs, rollouts, token and routing; what is there is taken up again")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0: a free one")
@@ -51,6 +52,16 @@ class ServerSettings(Frozen):
     log_most: int = Field(10_000_000_000, ge=1_000_000, description="bytes of log, beyond which the oldest files go")
     traces: str = Field("", description="OTLP/HTTP endpoint that gets traces; empty: none")
     private: bool = Field(False, description="predictions need the token too")
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+            raise ValueError(
+                "it is part of URLs and of a folder's name: at most 64 letters, digits, dots, dashes and underscores, "
+                f"beginning with a letter or digit, not {name[:80]!r}"
+            )
+        return name
 
     @property
     def logs(self) -> Path:
