@@ -9,21 +9,48 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from widths import SIZES
 
 from weigh import catalog
 from weigh.choice import Block
 from weigh.compress.quantize import Calibration, Quantize, QuantizeTask
 from weigh.compress.quantize._toy import forward, net, random_layers
+from weigh.data.cache import cache_folder
 from weigh.model.rows_bench import RowsBench
 from weigh.model.source import open_source
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of these tests' own, but for the models of packages, whose conversion costs too much to be done again."""
+    own, models = tmp_path_factory.mktemp("cache"), cache_folder() / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    (own / "models").symlink_to(models)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WEIGH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("WEIGH_CACHE", str(own))
         yield
+
+
+@pytest.fixture
+def quick_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products that are slow on processors without instructions for them, as float32 or float64 gives them.
+
+    Whole numbers come out exactly, and bfloat16 is rounded once, as by torch's own kernels: a model loses the same.
+    """
+    linear = torch.nn.functional.linear
+
+    def of_whole(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        exact = torch.float32 if left.shape[1] * 2**14 <= 2**24 else torch.float64
+        return (left.to(exact) @ right.to(exact)).to(torch.int32)
+
+    def of_floats(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        if x.dtype != torch.bfloat16:
+            return linear(x, weight, bias)
+        return linear(x.float(), weight.float(), None if bias is None else bias.float()).to(x.dtype)
+
+    monkeypatch.setattr(torch, "_int_mm", of_whole)
+    monkeypatch.setattr(torch.nn.functional, "linear", of_floats)
 
 
 @pytest.fixture
