@@ -33,7 +33,6 @@ class Wire(asyncio.Protocol):
     def __init__(self, heard: Callable[[dict[str, Any], bytes], None], lost: Callable[[], None]) -> None:
         self._heard, self._lost = heard, lost
         self._buffer = bytearray()
-        self._soon: list[bytes] = []
         self._later: list[bytes] = []
         self._held = 0
         self.transport: asyncio.Transport | None = None
@@ -61,20 +60,12 @@ class Wire(asyncio.Protocol):
         self._lost()
 
     def send(self, head: Mapping[str, Any], body: bytes = b"") -> None:
-        """Say something, in one write with all that is said until the loop comes round.
+        """Say something at once: the other end begins while this one still reads what else has come.
 
         Nothing happens where the other end is gone, which `lost` has told.
         """
-        if self.transport is None:
-            return
-        if not self._soon:
-            asyncio.get_running_loop().call_soon(self._write)
-        self._soon += _parts(head, body)
-
-    def _write(self) -> None:
         if self.transport is not None:
-            self.transport.write(b"".join(self._soon))
-        self._soon.clear()
+            self.transport.write(b"".join(_parts(head, body)))
 
     def send_later(self, head: Mapping[str, Any], body: bytes = b"") -> None:
         """Say something with all else that waits, in one write: every write wakes the other end, which takes a core."""
@@ -100,7 +91,6 @@ class Wire(asyncio.Protocol):
     def close(self) -> None:
         """Hang up once all that was said has left."""
         if self.transport is not None:
-            self._write()
             self.transport.close()
 
 
