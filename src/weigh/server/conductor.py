@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -31,6 +31,8 @@ GONE = ("the process is gone", "too late", "too many wait")
 REMEMBERED = 1_000_000
 """Requests whose feedback is waited for, and units that are counted."""
 NS = 1e-9
+AT_ONCE, PAUSE, FAR_BEHIND = 20, 0.0005, 20_000
+"""Entries between two pauses, their seconds, and how many entries are no longer spread."""
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -125,8 +127,8 @@ class Conductor:
     def step(self) -> Verdict:
         """Read what is new, judge it, and act."""
         opinions = [one for one in self._tails["feedback"].read() if isinstance(one.get("values"), dict)]
-        entries = [one for one in self._tails["predictions"].read() if self._ours(one)]
-        copies = [one for one in self._tails["shadow"].read() if self._ours(one)]
+        entries = [one for one in spread(self._tails["predictions"].read()) if self._ours(one)]
+        copies = [one for one in spread(self._tails["shadow"].read()) if self._ours(one)]
         self._take(entries, copies, opinions)
         verdict = self.judge.look(self._now() * NS)
         verdict = self._heard(verdict)
@@ -160,19 +162,19 @@ class Conductor:
         """Give the judge what is new: requests, copies of requests, and what came of answers."""
         for entry in entries:
             self._requests[entry["arm"]] = self._requests.get(entry["arm"], 0) + 1
-        entries = [entry for entry in entries if entry["arm"] == "champion" or self._counts(entry)]
+        entries = [entry for entry in spread(entries) if entry["arm"] == "champion" or self._counts(entry)]
         for entry in entries:
             self._known(entry)
         for stage, (baseline, canary) in self._met.items():
             self.judge.assign(stage, baseline, canary)
         self._met.clear()
         shares = self.rollout.plan.shares
-        for entry in entries:
+        for entry in spread(entries):
             if shares[entry["stage"]] == 0.0:
                 self._observe(entry, False, {"error": _failed(entry)})
             elif entry["arm"] != "champion":
                 self._observe(entry, entry["arm"] == "canary", {"error": _failed(entry), "latency": entry["ms"]})
-        for copy in copies:
+        for copy in spread(copies):
             if shares[copy["stage"]] > 0.0 and copy["id"] not in self._arms:
                 continue
             seen = {"disagreement": copy.get("disagreement")}
@@ -339,6 +341,17 @@ class Conductor:
         before = f", version {done.previous} is `previous`" if done.previous else ""
         self._promoted = f"{done.uri} is `champion` of {done.name}{before}."
         return verdict
+
+
+def spread(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same, with pauses between some of them: a core that is never taken for long delays no request.
+
+    Whoever is far behind goes on without.
+    """
+    for place, entry in enumerate(entries, 1):
+        if place % AT_ONCE == 0 and place < FAR_BEHIND:
+            time.sleep(PAUSE)
+        yield entry
 
 
 def _boot() -> str:
