@@ -84,7 +84,7 @@ def test_wanda_beats_magnitude_at_one_half_and_both_cost() -> None:
     task = ModelTask(model=smollm2.path(), data=manual.text(), calibration_rows=16)
     source = open_source(task.model)
     calibration, judged = text_bench.split_windows(task, load_tokenizer(source))
-    some = judged[np.random.default_rng(0).permutation(len(judged))[:16]]
+    some = judged[np.random.default_rng(0).permutation(len(judged))[:8]]
     losses, dense = {}, language.read(load_module(source), some).loglik.mean(1)
     for spec in ("magnitude", "wanda"):
         made = artefact(catalog.find(CHOICE, spec), source, calibration)  # type: ignore[arg-type]
