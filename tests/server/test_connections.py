@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from servers import Running, body
 
@@ -116,6 +121,49 @@ def test_a_silent_connection_is_closed(address: tuple[str, int]):
         assert _all(silent) == b""
 
 
+def test_bytes_that_begin_no_request_hold_no_connection(address: tuple[str, int]):
+    rest_of_a_body = b"GET /else HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n"
+    for first, end in ((b"", b""), (_asked(b"hello"), b"hello"), (rest_of_a_body, b"asgi")):
+        with socket.create_connection(address, timeout=30) as client:
+            if first:
+                client.sendall(first)
+                _heard(client, end)
+            client.sendall(b"\r\n")
+            assert _all(client) == b""
+
+
+def test_a_half_head_behind_many_requests_is_no_long_head(address: tuple[str, int]):
+    last = _asked(b"last")
+    with socket.create_connection(address, timeout=30) as client:
+        client.sendall(_asked(b"x" * 9000) * 20 + last[:30])
+        threading.Event().wait(0.1)
+        client.sendall(last[30:])
+        found = _heard(client, b"last")
+        assert found.count(b"HTTP/1.1 200 OK") == 21 and b" 431 " not in found
+
+
+@pytest.mark.parametrize("what", [b"now", b"later"])
+@pytest.mark.parametrize("wrong", [b"\0 is no request\r\n\r\n", INFER + b"x: " + b"y" * 70_000, INFER])
+def test_what_is_wrong_is_refused_behind_the_answers_that_are_due(
+    address: tuple[str, int], what: bytes, wrong: bytes
+):  # fmt: skip
+    with socket.create_connection(address, timeout=30) as client:
+        client.sendall(_asked(what) + wrong[:100])
+        client.sendall(wrong[100:])
+        found = _all(client)
+        assert found.startswith(b"HTTP/1.1 200 OK\r\n") and found.count(what) == 1
+        if what == b"later" and wrong.startswith(b"\0"):
+            assert found.endswith(b"connection: close\r\n\r\nlater"), "the connection ends with what was due"
+
+
+@pytest.mark.parametrize("what", [b"now", b"later"])
+def test_who_has_said_all_still_gets_the_answer(address: tuple[str, int], what: bytes):
+    with socket.create_connection(address, timeout=30) as client:
+        client.sendall(_asked(what))
+        client.shutdown(socket.SHUT_WR)
+        assert _all(client).endswith(what)
+
+
 def test_a_client_that_never_reads_is_hung_up_on(address: tuple[str, int]):
     with socket.create_connection(address, timeout=30) as client:
         client.sendall(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -165,3 +213,64 @@ def test_the_direct_way_answers_as_asgi_does(serve: Callable[..., Running]):
     assert both[:2] == both[2:] and b" 200 " in both[0] and b" 400 " in both[1]
     logged = [{**one, "t": 0, "m": 0, "ms": 0} for one in server.logged()]
     assert len(logged) == 2 and logged[0] == logged[1]
+
+
+def test_a_body_on_its_way_is_answered_before_the_server_stops(serve: Callable[..., Running]):
+    server = serve()
+    whole = _asked(json.dumps(body(request="one")).encode())
+    with socket.create_connection(server.address, timeout=30) as client:
+        client.sendall(whole[:-9])
+        threading.Event().wait(0.2)
+        assert server.process is not None
+        server.process.terminate()
+        threading.Event().wait(0.5)
+        client.sendall(whole[-9:])
+        found = _all(client)
+        assert found.startswith(b"HTTP/1.1 200 OK\r\n") and b"connection: close" in found
+    assert server.stop() == 0
+    assert [one["id"] for one in server.logged()] == ["one"]
+
+
+def test_an_arm_that_ends_leaves_nobody_waiting(nets: dict[str, Path], tmp_path: Path):
+    from weigh.server.arms import Down, ProcessArm
+    from weigh.server.routing import Served
+    from weigh.server.settings import ServerSettings
+
+    async def ended() -> list[Any]:
+        arm, told = ProcessArm(
+            "canary", Served(path=str(nets["net"])), ServerSettings(model="m", name="n", state=tmp_path)
+        ), []  # fmt: skip
+        await arm.ready()
+        assert arm.pid is not None
+        os.kill(arm.pid, signal.SIGSTOP)
+        arm.ask({"x": np.zeros((1, 4), "f4")}, time.monotonic_ns() + 60_000_000_000, told.append)
+        ending = asyncio.ensure_future(arm.close(0.0))
+        await asyncio.sleep(0.1)
+        os.kill(arm.pid, signal.SIGCONT)
+        await ending
+        arm.ask({"x": np.zeros((1, 4), "f4")}, time.monotonic_ns() + 60_000_000_000, told.append)
+        return told
+
+    assert [type(one) for one in asyncio.run(ended())] == [Down, Down]
+
+
+def test_an_answer_that_cannot_be_sent_is_a_500(tmp_path: Path):
+    from weigh.server.app import App
+    from weigh.server.arms import Door
+    from weigh.server.entrance import Head
+    from weigh.server.router import Answer
+    from weigh.server.routing import Routing, Served
+    from weigh.server.settings import ServerSettings
+    from weigh.server.tensors import Tensor
+
+    app = App(
+        ServerSettings(model="m", name="n", state=tmp_path), None, Routing(champion=Served(path="m")), "token"
+    )  # fmt: skip
+    door = Door("tensors", "1", "onnx", (Tensor("x", "FP32", (-1, 4)),), (Tensor("y", "FP32", (-1, 3)),))
+    arm: Any = SimpleNamespace(name="champion", version="1")
+    app.router = SimpleNamespace(  # type: ignore[assignment]
+        door=door, challenge=None, assigned=lambda unit: arm, ask=lambda by, feed, until, told: told(Answer(by, by, {}))
+    )
+    told: list[Any] = []
+    app.reply(Head([], b"x-unit-id"), json.dumps(body()).encode(), told.append)
+    assert [one.status for one in told] == [500]

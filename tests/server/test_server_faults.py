@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import os
 import resource
@@ -233,3 +234,39 @@ def test_stopping_waits_for_what_is_under_way(serve: Callable[..., Running]):
         assert server.stop() == 0
         statuses = [one.result()[0] for one in found]
     assert set(statuses) == {200}
+
+
+def test_a_challenger_that_hangs_is_aborted_at_once(
+    nets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from weigh.server import routing as files
+    from weigh.server.arms import ProcessArm
+    from weigh.server.model import open_model
+    from weigh.server.router import Router
+    from weigh.server.routing import Challenge, Routing, Served
+    from weigh.server.settings import ServerSettings
+
+    async def aborted() -> Routing:
+        hangs = asyncio.Event()
+
+        async def ready(arm: ProcessArm, seconds: float) -> None:
+            hangs.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(ProcessArm, "ready", ready)
+        settings = ServerSettings(model=str(nets["net"]), name="net", state=tmp_path)
+        alone = Routing(champion=Served(path=str(nets["net"])))
+        router = Router(settings, open_model(str(nets["net"])), alone)
+        challenge = Challenge(id="0001", challenger=Served(path=str(nets["near"])), mode="split", share=0.5, stage=0)
+        with files.changing(settings.routing) as change:
+            change(alone.model_copy(update={"challenge": challenge}))
+        router.trouble = "it hung as the router began"
+        following = asyncio.ensure_future(router.follow())
+        await hangs.wait()
+        await router.become(alone)
+        following.cancel()
+        await asyncio.wait([following])
+        await router.close()
+        return router.now
+
+    assert asyncio.run(aborted()).challenge is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import time
@@ -33,6 +34,8 @@ JSON = (b"content-type", b"application/json")
 OCTETS = (b"content-type", b"application/octet-stream")
 LOGGED = 64
 """Numbers of an output that the log keeps."""
+BROKEN = Refused(500, "weigh failed to answer; its log says why")
+"""What goes back where weigh itself is at fault."""
 
 
 class Reply(NamedTuple):
@@ -102,6 +105,7 @@ class App:
         """End the arms, once what waits is answered."""
         if self._follow is not None:
             self._follow.cancel()
+            await asyncio.wait([self._follow])  # what it was loading is let go
         await self.router.close()
         if self.traces is not None:
             self.traces.close()
@@ -163,7 +167,16 @@ class App:
         except Refused as error:
             told(self.refused(error, start))
             return
-        router.ask(call.arm, asked.inputs, call.until, lambda answer: told(self._replied(asked, call, answer)))
+
+        def answered(answer: Answer) -> None:
+            try:
+                made = self._replied(asked, call, answer)
+            except Exception:  # whoever told it has others to tell
+                logging.getLogger("uvicorn.error").exception("an answer cannot be sent")
+                made = self.refused(BROKEN, start)
+            told(made)
+
+        router.ask(call.arm, asked.inputs, call.until, answered)
 
     def refused(self, error: Refused, start: int) -> Reply:
         """What goes back where a request meets no arm, counted."""

@@ -288,8 +288,10 @@ class ProcessArm(Arm):
             await asyncio.sleep(0.01)
         self._keeper.cancel()
         self._sweeper.cancel()
+        self._ready.clear()
         if self._wire is not None:
             self._wire.close()
+        self._forsake()
         if self._process is not None:
             await asyncio.to_thread(_ended, self._process)
 
@@ -307,17 +309,12 @@ class ProcessArm(Arm):
         while True:
             gone = asyncio.Event()
             process = await self._start(gone)
-            self._process = process
             waiter = asyncio.ensure_future(gone.wait())
             await waiter
             was_up = self._ready.is_set()
             self._ready.clear()
             self._wire = None
-            calls, self._calls = self._calls, {}
-            for _, told in calls.values():
-                told(Down())
-            for heard in self._streams.values():
-                heard.put_nowait({"refused": TextError("closed", "the model's process is gone").plain()})
+            self._forsake()
             code = await asyncio.to_thread(_ended, process)
             if self._closing:
                 return
@@ -327,6 +324,14 @@ class ProcessArm(Arm):
                 return
             wait = FIRST_WAIT if was_up else min(2 * wait, LONGEST_WAIT)
             await asyncio.sleep(wait)
+
+    def _forsake(self) -> None:
+        """Tell whoever still waits that the process is gone."""
+        calls, self._calls = self._calls, {}
+        for _, told in calls.values():
+            told(Down())
+        for heard in self._streams.values():
+            heard.put_nowait({"refused": TextError("closed", "the model's process is gone").plain()})
 
     async def _start(self, gone: asyncio.Event) -> subprocess.Popen[bytes]:
         ours, theirs = socket.socketpair()
@@ -340,6 +345,7 @@ class ProcessArm(Arm):
             [sys.executable, "-m", "weigh.server.worker", str(theirs.fileno()), told],
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ),
         )  # fmt: skip
+        self._process = process
         self._words = deque(maxlen=50)
         threading.Thread(target=_read, args=(process, self._words), daemon=True).start()
         theirs.close()

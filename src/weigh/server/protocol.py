@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from weigh.server.entrance import BODY_SECONDS, Refused
 
@@ -56,10 +56,11 @@ class Outbox:
     def put(self, transport: asyncio.Transport, data: bytes, keep: bool) -> None:
         """Take an answer; the connection ends with it unless it is kept."""
         if not self._held:
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self.flush)
         self._held.append((transport, data, keep))
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Let them leave."""
         held, self._held = self._held, []
         for transport, data, keep in held:
             transport.write(data)
@@ -81,8 +82,11 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._infer, self._seen, self._in_head = self.served.infer_path.encode(), 0, False
+        self._infer = self.served.infer_path.encode()
+        self._seen = self._begun = 0
+        self._inside = self._in_head = self._last = False
         self._head: Head | None = None
+        self._running: RequestResponseCycle | None = None
         self._parts: list[bytes] = []
         self._unread: asyncio.TimerHandle | None = None
         self._silent: asyncio.TimerHandle | None = self.loop.call_later(self.idle, self._hang_up)
@@ -90,21 +94,65 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head = None
         self._heard()
+        if self._running is not None:  # uvicorn tells the last request alone
+            self._running.disconnected = True
+            self._running.message_event.set()
         self.resume_writing()
         super().connection_lost(exc)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def data_received(self, data: bytes) -> None:
+        inside, self._begun = self._inside, 0
         super().data_received(data)
         if not self._in_head and self._head is None:
-            if self._silent is not None:
+            if self._is_pending() or self.timeout_keep_alive_task is not None:
                 self._heard()
+            elif self._silent is None:  # empty lines, or the rest of a body that nobody waits for
+                self._silent = self.loop.call_later(self.idle, self._hang_up)
             return
         if self._silent is None:
             self._silent = self.loop.call_later(min(self.idle, BODY_SECONDS), self._hang_up)
-        if self._in_head:
+        if self._in_head and self._begun + inside == 1:  # else most of it was of requests before
             self._seen += len(data)
             if self._seen > HEAD_MOST:
                 self._end(431, f"the head of a request has at most {HEAD_MOST} bytes")
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        self.outbox.flush()
+        cycle: Any = self.cycle
+        if not isinstance(cycle, Exchange) or cycle.response_complete:
+            return None
+        cycle.keep_alive = False
+        return True
+
+    def shutdown(self) -> None:
+        self.outbox.flush()
+        if self._head is not None:  # the body is on its way
+            self._last = True
+        else:
+            super().shutdown()
+
+    def send_400_response(self, msg: str) -> None:
+        if not self._ends_later():
+            self.outbox.flush()
+            super().send_400_response(msg)
+
+    def _is_pending(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _ends_later(self) -> bool:
+        """Whether an answer is due to a request before, with which the connection ends then.
+
+        A refusal would be taken for that answer.
+        """
+        if not self._is_pending() or getattr(self.cycle, "more_body", False):
+            return False
+        self.cycle.keep_alive = False
+        self.flow.pause_reading()
+        return True
 
     def _heard(self) -> None:
         if self._silent is not None:
@@ -115,19 +163,24 @@ class Protocol(HttpToolsProtocol):
         self._silent = None
         if self._head is not None:
             self._end(408, f"the body did not come within {min(self.idle, BODY_SECONDS):g} s")
-        elif not self.transport.is_closing():
+        elif not self._ends_later() and not self.transport.is_closing():
+            self.outbox.flush()
             self.transport.close()
 
     def _end(self, status: int, why: str) -> None:
         """Say why, and hang up."""
         from weigh.server.app import refusal
 
+        if self._ends_later():
+            return
         self._in_head, self._head = False, None
         if not self.transport.is_closing():
             self._send(refusal(Refused(status, why)), keep=False)
 
     def on_message_begin(self) -> None:
-        self._in_head, self._seen = True, 0
+        self._inside, self._in_head, self._seen = True, True, 0
+        self._begun += 1
+        self._heard()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -160,14 +213,14 @@ class Protocol(HttpToolsProtocol):
             self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        head = self._head
+        head, self._inside = self._head, False
         if head is None:
             super().on_message_complete()
             return
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._head = None
         self._parts.clear()
-        exchange = Exchange(self.parser.should_keep_alive())
+        exchange = Exchange(self.parser.should_keep_alive() and not self._last)
         self.cycle = exchange  # type: ignore[assignment]
         try:
             self.served.reply(head, body, lambda reply: self._answer(exchange, reply))
@@ -202,6 +255,6 @@ class Protocol(HttpToolsProtocol):
 
 def _broken() -> Reply:
     """What goes back where weigh itself is at fault."""
-    from weigh.server.app import refusal
+    from weigh.server.app import BROKEN, refusal
 
-    return refusal(Refused(500, "weigh failed to answer; its log says why"))
+    return refusal(BROKEN)

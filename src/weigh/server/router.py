@@ -66,6 +66,7 @@ class Router:
         self.salt = ""
         self.cut: tuple[Share, ...] = WHOLE
         self._changing = asyncio.Lock()
+        self._taking: asyncio.Task[None] | None = None
         self.trouble = ""
         self.swaps = 0
         self.challenge: Challenge | None = None
@@ -142,7 +143,8 @@ class Router:
             limit = now + (until - now) // 2
 
         def heard(found: Outcome) -> None:
-            if fallible and isinstance(found, Exception):
+            gone = isinstance(found, Down) and arm is not self.champion  # it was swapped, and drained for too long
+            if (fallible or gone) and isinstance(found, Exception):
                 by = self.champion
                 by.ask(feed, until, lambda other: told(_answer(arm.name, by, other, _why(found))))
             else:
@@ -184,12 +186,21 @@ class Router:
                 continue
             try:
                 wanted = files.read(path)
-                if wanted is not None and wanted != self.now:
-                    await self.become(wanted)
+                if wanted is not None and wanted != self.now and not await self._taken(wanted):
+                    continue
                 self.trouble, seen = "", stamp
             except Exception as error:  # a damaged file, a model that cannot be loaded: tried again until it can be
                 self.trouble = f"{type(error).__name__}: {error}"
                 await asyncio.sleep(RETRY)
+
+    async def _taken(self, wanted: Routing) -> bool:
+        """Serve as the file says; False where somebody said otherwise meanwhile."""
+        self._taking = asyncio.get_running_loop().create_task(self._become(wanted))
+        (found,) = await asyncio.gather(self._taking, return_exceptions=True)
+        self._taking = None
+        if isinstance(found, Exception):
+            raise found
+        return found is None
 
     def _stamp(self) -> tuple[int, int]:
         try:
@@ -204,6 +215,11 @@ class Router:
         Raises:
             Failed: a model cannot be loaded; nothing changes.
         """
+        if self._taking is not None:  # a model that hangs as it is loaded keeps nobody from another one
+            self._taking.cancel()
+        await self._become(wanted)
+
+    async def _become(self, wanted: Routing) -> None:
         async with self._changing:
             champion = await self._champion(wanted.champion)
             await self._challenge(wanted.challenge, wanted.champion)
@@ -267,7 +283,7 @@ class Router:
             await asyncio.gather(*(arm.ready(within) for arm in fresh))
             for arm in fresh:
                 self._need_same_door(arm)
-        except Failed:
+        except (Failed, asyncio.CancelledError):
             for arm in fresh:
                 self._let_go(arm)
             raise
@@ -286,6 +302,9 @@ class Router:
             await arm.ready()
         except Failed:
             await arm.close(0.0)
+            raise
+        except asyncio.CancelledError:
+            self._let_go(arm)
             raise
 
     def _let_go(self, arm: Arm) -> None:
