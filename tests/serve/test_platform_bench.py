@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -131,7 +132,7 @@ def test_a_change_of_the_model_under_load_costs_no_request(bench: PlatformBench,
 
 
 def test_a_change_that_stops_the_server_is_counted(bench: PlatformBench, local: Running, tmp_path: Path) -> None:
-    """The relay ends and another takes its port after a while, as a server that is started anew would."""
+    """It answers for a moment and then no more, as a server that is stopped to change its model."""
 
     @final
     class Restarted(Running):
@@ -146,6 +147,7 @@ def test_a_change_that_stops_the_server_is_counted(bench: PlatformBench, local: 
             return local.answer(body)
 
         def swap(self, source: Any) -> None:
+            time.sleep(0.5)
             self._relay._relay.close()
 
         def roots(self) -> list[int]:

@@ -19,6 +19,11 @@ def swapped(
 ) -> tuple[int, float]:
     """Change the model under load for another version of it; requests that failed, and p99 in ms while it changed.
 
+    Where nobody was answered meanwhile, that is how long all of them waited for the next answer.
+
+    Raises:
+        RuntimeError: there was none.
+
     The other version answers alike, so that the same requests go on to be right; the platform does not know.
     """
     import numpy as np
@@ -32,8 +37,11 @@ def swapped(
         time.sleep(task.swap_seconds)
     finally:
         seen = load.stop()
-    meanwhile = (seen.due < ended) & (seen.due + seen.taken > began) & seen.answered
-    times = seen.taken[meanwhile] / 1e6
-    if not len(times):
-        raise RuntimeError("no request was answered while the model was changed")
-    return seen.failed, float(np.quantile(times, 0.99, method="inverted_cdf"))
+    answers = seen.due + seen.taken
+    meanwhile = (seen.due < ended) & (answers > began) & seen.answered
+    if meanwhile.any():
+        return seen.failed, float(np.quantile(seen.taken[meanwhile] / 1e6, 0.99, method="inverted_cdf"))
+    later = answers[seen.answered & (answers > began)]
+    if not len(later):
+        raise RuntimeError("no request was answered once the model was changed")
+    return seen.failed, float(later.min() - began) / 1e6
