@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 
 import orjson
 
+from weigh.server.copies import Copies
 from weigh.server.language import Ask, Piece, TextError
 from weigh.server.tensors import Tensor
 from weigh.server.wire import Wire, packed, unpacked
@@ -38,8 +39,6 @@ TRIES = 3
 """Deaths before it ever answered after which a process is given up."""
 REFUSED = 2
 """Exit status of a process that cannot serve the model."""
-COPIES_WAIT = 30_000_000_000
-"""Nanoseconds after which a copy that is not begun is left out."""
 BACKLOG = 64_000_000
 """Bytes that wait for a process before requests are refused."""
 SHADOW_BACKLOG = 4_000_000
@@ -190,6 +189,7 @@ class ProcessArm(Arm):
         self._words: deque[str] = deque(maxlen=50)
         self._wire: Wire | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._copies = Copies(self._sent)
         self._calls: dict[int, tuple[int, Told]] = {}
         self._streams: dict[int, asyncio.Queue[dict[str, Any]]] = {}
         self._number = 0
@@ -259,27 +259,27 @@ class ProcessArm(Arm):
             if self._streams.pop(number, None) is not None and self._wire is not None:
                 self._wire.send({"cancel": number})
 
-    def copy_text(self, ask: Ask, text: str, entry: Mapping[str, Any]) -> bool:
-        """Give it a copy of a request that was answered with a text; False, and counted, where it does not keep up."""
-        return self._copied(lambda: ({"copy": entry, "ask": ask.plain(), "text": text}, b""))
+    def copy(self, entry: Mapping[str, Any], feed: Arrays, answers: Arrays) -> None:
+        """Give it a copy of a request that was answered; left out, and counted, where it does not keep up."""
+        if self._keeps_up():
+            self._copies.add(entry, feed, answers)
 
-    def _copied(self, made: Callable[[], tuple[dict[str, Any], bytes]]) -> bool:
-        """Send a copy, which is made only where it is taken."""
-        if self._wire is None or not self._ready.is_set() or self._wire.waiting > SHADOW_BACKLOG:
-            self.dropped += 1
-            return False
-        head, body = made()
-        self._wire.send_later({**head, "until": time.monotonic_ns() + COPIES_WAIT}, body)
-        return True
+    def copy_text(self, entry: Mapping[str, Any], ask: Ask, text: str) -> None:
+        """The same of a text."""
+        if self._keeps_up():
+            self._copies.add_text(entry, ask, text)
 
-    def copy(self, feed: Arrays, answers: Arrays, entry: Mapping[str, Any]) -> bool:
-        """Give it a copy of a request that was answered; False, and counted, where it does not keep up."""
+    def _sent(self, head: Mapping[str, Any], body: bytes) -> None:
+        if self._wire is None:
+            self.dropped += len(head["copies"])
+        else:
+            self._wire.send(head, body)
 
-        def made() -> tuple[dict[str, Any], bytes]:
-            (given, raw), (out, tail) = packed(feed), packed(answers)
-            return {"copy": entry, "in": given, "out": out}, raw + tail
-
-        return self._copied(made)
+    def _keeps_up(self) -> bool:
+        if self._wire is not None and self._ready.is_set() and self._wire.waiting <= SHADOW_BACKLOG:
+            return True
+        self.dropped += 1
+        return False
 
     async def close(self, seconds: float) -> None:
         self._closing = True
@@ -289,6 +289,7 @@ class ProcessArm(Arm):
         self._keeper.cancel()
         self._sweeper.cancel()
         self._ready.clear()
+        self._copies.flush()
         if self._wire is not None:
             self._wire.close()
         self._forsake()

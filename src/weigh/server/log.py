@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +40,21 @@ class PredictionLog:
 
     def write(self, entry: Mapping[str, Any]) -> bool:
         """Append one line; False, and counted, where the system refuses."""
-        line = orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
+        return self._append(_line(entry), 1)
+
+    def write_all(self, entries: Sequence[Mapping[str, Any]]) -> bool:
+        """Append some lines, all or none."""
+        return self._append(b"".join(map(_line, entries)), len(entries))
+
+    def _append(self, lines: bytes, count: int) -> bool:
         try:
-            written = os.write(self._file, line)
+            written = os.write(self._file, lines)
         except OSError:
-            self.lost += 1
+            self.lost += count
             return False
-        if written < len(line):
+        if written < len(lines):
             os.ftruncate(self._file, self._size)
-            self.lost += 1
+            self.lost += count
             return False
         self._size += written
         if self._size > min(ROTATE, self.most // 4):
@@ -78,6 +84,10 @@ class PredictionLog:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
 
 
 class Tail:

@@ -155,12 +155,12 @@ class Router:
     def shadow(self, call: Call, feed: Arrays, outputs: Arrays) -> None:
         """Give a copy of what was answered to whoever is compared with it."""
         if (found := self._beside(call)) is not None:
-            found[0].copy(feed, outputs, found[1])
+            found[0].copy(found[1], feed, outputs)
 
     def shadow_text(self, call: Call, ask: Ask, text: str) -> None:
         """The same of a text."""
         if (found := self._beside(call)) is not None:
-            found[0].copy_text(ask, text, found[1])
+            found[0].copy_text(found[1], ask, text)
 
     def _beside(self, call: Call) -> tuple[ProcessArm, dict[str, Any]] | None:
         """Whoever gets a copy of a request, and what is logged with it.

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from weigh.server.tensors import Arrays
 
 _SIZES = struct.Struct("<II")
-BULK = 0.1
-"""Seconds that what is said later waits for company."""
 LARGEST = 1 << 30
 """Bytes of a message; what claims to be larger is no message."""
 
@@ -33,8 +31,6 @@ class Wire(asyncio.Protocol):
     def __init__(self, heard: Callable[[dict[str, Any], bytes], None], lost: Callable[[], None]) -> None:
         self._heard, self._lost = heard, lost
         self._buffer = bytearray()
-        self._later: list[bytes] = []
-        self._held = 0
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -65,39 +61,18 @@ class Wire(asyncio.Protocol):
         Nothing happens where the other end is gone, which `lost` has told.
         """
         if self.transport is not None:
-            self.transport.write(b"".join(_parts(head, body)))
-
-    def send_later(self, head: Mapping[str, Any], body: bytes = b"") -> None:
-        """Say something with all else that waits, in one write: every write wakes the other end, which takes a core."""
-        if self.transport is None:
-            return
-        if not self._later:
-            asyncio.get_running_loop().call_later(BULK, self._flush)
-        parts = _parts(head, body)
-        self._later += parts
-        self._held += sum(map(len, parts))
-
-    def _flush(self) -> None:
-        if self.transport is not None:
-            self.transport.write(b"".join(self._later))
-        self._later.clear()
-        self._held = 0
+            told = orjson.dumps(head)
+            self.transport.write(b"".join((_SIZES.pack(len(told), len(body)), told, body)))
 
     @property
     def waiting(self) -> int:
         """Bytes that the other end has not taken yet."""
-        return self._held + (self.transport.get_write_buffer_size() if self.transport is not None else 0)
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
 
     def close(self) -> None:
         """Hang up once all that was said has left."""
         if self.transport is not None:
             self.transport.close()
-
-
-def _parts(head: Mapping[str, Any], body: bytes) -> tuple[bytes, bytes, bytes]:
-    """A message, as it goes over the wire."""
-    told = orjson.dumps(head)
-    return _SIZES.pack(len(told), len(body)), told, body
 
 
 def packed(arrays: Arrays) -> tuple[list[list[Any]], bytes]:

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +19,9 @@ import orjson
 import uvloop
 
 from weigh.serve.batching import Batcher, Batching, Closed, Full, Late, Limits
-from weigh.server.agree import agrees
+from weigh.server.agree import agree_each, agrees
 from weigh.server.arms import REFUSED, Door
+from weigh.server.copies import apart
 from weigh.server.language import Ask, TextEngine, TextError, joined
 from weigh.server.log import PredictionLog
 from weigh.server.model import Model
@@ -52,20 +53,25 @@ class Worker(ABC):
         if "cancel" in head:
             if (task := self._tasks.get(head["cancel"])) is not None:
                 task.cancel()
-        elif "copy" in head:
-            if len(self._copies) < SHADOWS:
-                task = self._begun(self._shadowed(head, body))
-                self._copies.add(task)
-                task.add_done_callback(self._copies.discard)
-            else:
-                self._skip()
+        elif "copies" in head:
+            self.take(head, body)
         else:
             number = head["n"]
             self._tasks[number] = task = self._begun(self.answer(head, body))
             task.add_done_callback(lambda _: self._tasks.pop(number, None))
 
-    def _skip(self) -> None:
-        self.wire.send_later({"skipped": 1})
+    def take(self, head: dict[str, Any], body: bytes) -> None:
+        """Begin what there is room for of a message with copies."""
+        free = SHADOWS - len(self._copies)
+        for entry, copy in zip(head["copies"][:free], apart(head, body)):
+            task = self._begun(self._shadowed(entry, head["until"], *copy))
+            self._copies.add(task)
+            task.add_done_callback(self._copies.discard)
+        if (left := len(head["copies"]) - free) > 0:
+            self._skip(left)
+
+    def _skip(self, count: int = 1) -> None:
+        self.wire.send({"skipped": count})
 
     def _begun(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return asyncio.get_running_loop().create_task(work)
@@ -75,23 +81,22 @@ class Worker(ABC):
         """Answer a request over the wire."""
 
     @abstractmethod
-    async def compared(self, head: dict[str, Any], body: bytes) -> dict[str, Any]:
+    async def compared(self, asked: Any, answered: Any, until: int) -> dict[str, Any]:
         """Answer a copy of a request that somebody else answered; what there is to log of it."""
 
-    async def _shadowed(self, head: dict[str, Any], body: bytes) -> None:
+    async def _shadowed(self, entry: dict[str, Any], until: int, asked: Any, answered: Any) -> None:
         start = time.monotonic_ns()
-        if start > head["until"]:
+        if start > until:
             self._skip()
             return
         try:
-            seen = {"error": 0} | await self.compared(head, body)
+            seen = {"error": 0} | await self.compared(asked, answered, until)
         except (Full, Late, Closed):
             self._skip()  # it did not keep up, which says nothing of its answers
             return
         except Exception as error:  # whatever a model raises is an answer: that it has none
             seen = {"error": 1, "why": _words(error)}
-        now = time.monotonic_ns()
-        self.shadow.write(head["copy"] | {"m": now, "t": time.time_ns(), "ms": (now - start) / 1e6} | seen)
+        self.shadow.write(_timed(entry, start) | seen)
 
 
 @final
@@ -118,10 +123,9 @@ class TensorWorker(Worker):
             told = {"error": _words(error)}
         self.wire.send({"n": head["n"], **told}, made)
 
-    async def compared(self, head: dict[str, Any], body: bytes) -> dict[str, Any]:
-        feed, answers = _copied(head, body)
-        made = await self._batcher.answer(feed, head["until"] / 1e9)
-        return {"disagreement": int(not agrees(answers, made))}
+    async def compared(self, asked: Arrays, answered: Arrays, until: int) -> dict[str, Any]:
+        made = await self._batcher.answer(asked, until / 1e9)
+        return {"disagreement": int(not agrees(answered, made))}
 
 
 @final
@@ -131,12 +135,48 @@ class QuickWorker(Worker):
     def __init__(self, model: Model, shadow: PredictionLog) -> None:
         super().__init__(shadow)
         self._model = model
+        self._copies_wait = 0
 
     def hear(self, head: dict[str, Any], body: bytes) -> None:
-        if "copy" in head:
-            super().hear(head, body)
+        if "copies" in head:
+            self.take(head, body)
         else:
             self.wire.send(*self._answered(head, body))
+
+    def take(self, head: dict[str, Any], body: bytes) -> None:
+        count = min(len(head["copies"]), SHADOWS - self._copies_wait)
+        self._copies_wait += count
+        if count < len(head["copies"]):
+            self._skip(len(head["copies"]) - count)
+        task = self._begun(self._all_compared(head["copies"][:count], head["until"], apart(head, body)))
+        self._copies.add(task)
+        task.add_done_callback(self._copies.discard)
+
+    async def _all_compared(
+        self, entries: list[dict[str, Any]], until: int, pairs: Iterator[tuple[Arrays, Arrays]]
+    ) -> None:
+        """Answer copies one by one, as they were asked; compare and log them together, which costs a fraction."""
+        done: list[tuple[dict[str, Any], Arrays, Arrays]] = []
+        lines: list[dict[str, Any]] = []
+        for entry, (asked, answered) in zip(entries, pairs):
+            start = time.monotonic_ns()
+            self._copies_wait -= 1
+            if start > until:
+                self._skip()
+                continue
+            try:
+                made = self._model.run(asked)
+            except Exception as error:  # whatever a model raises is an answer: that it has none
+                lines.append(_timed(entry, start) | {"error": 1, "why": _words(error)})
+            else:
+                done.append((_timed(entry, start), answered, made))
+            await asyncio.sleep(0)  # requests come first
+        if done:
+            noted, answers, found = zip(*done)
+            for entry, same in zip(noted, agree_each(answers, found)):
+                lines.append(entry | {"error": 0, "disagreement": int(not same)})
+        if lines:
+            self.shadow.write_all(lines)
 
     def _answered(self, head: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
         start = time.monotonic_ns()
@@ -151,11 +191,8 @@ class QuickWorker(Worker):
     async def answer(self, head: dict[str, Any], body: bytes) -> None:
         self.hear(head, body)
 
-    async def compared(self, head: dict[str, Any], body: bytes) -> dict[str, Any]:
-        feed, answers = _copied(head, body)
-        made = self._model.run(feed)
-        await asyncio.sleep(0)  # requests come first
-        return {"disagreement": int(not agrees(answers, made))}
+    async def compared(self, asked: Arrays, answered: Arrays, until: int) -> dict[str, Any]:
+        return {"disagreement": int(not agrees(answered, self._model.run(asked)))}
 
 
 @final
@@ -176,13 +213,12 @@ class TextWorker(Worker):
         except TextError as error:
             self.wire.send({"n": number, "refused": error.plain()})
 
-    async def compared(self, head: dict[str, Any], body: bytes) -> dict[str, Any]:
+    async def compared(self, asked: Any, answered: str, until: int) -> dict[str, Any]:
         """Whether greedy answers are the same text; of drawn ones there is nothing to compare."""
-        ask = Ask.of(head["ask"])
-        within = (head["until"] - time.monotonic_ns()) / 1e9
-        async with aclosing(_written(self._engine, replace(ask, within=within))) as pieces:
+        ask = replace(Ask.of(asked), within=(until - time.monotonic_ns()) / 1e9)
+        async with aclosing(_written(self._engine, ask)) as pieces:
             text = joined([piece async for piece in pieces])
-        return {"disagreement": int(text != head["text"])} if ask.settings.temperature == 0 else {}
+        return {"disagreement": int(text != answered)} if ask.settings.temperature == 0 else {}
 
 
 async def _written(engine: TextEngine, ask: Ask) -> AsyncGenerator[Piece, None]:
@@ -190,10 +226,10 @@ async def _written(engine: TextEngine, ask: Ask) -> AsyncGenerator[Piece, None]:
         yield piece
 
 
-def _copied(head: dict[str, Any], body: bytes) -> tuple[Arrays, Arrays]:
-    """What a copied request asked, and what it was answered."""
-    split = sum(size for *_, size in head["in"])
-    return unpacked(head["in"], body[:split]), unpacked(head["out"], body[split:])
+def _timed(entry: dict[str, Any], start: int) -> dict[str, Any]:
+    """What is logged of a copy that was begun at `start` and is answered now."""
+    now = time.monotonic_ns()
+    return entry | {"m": now, "t": time.time_ns(), "ms": (now - start) / 1e6}
 
 
 def _words(error: Exception) -> str:
