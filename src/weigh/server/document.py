@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from weigh.server import document_texts
+from weigh.server.language import About
 from weigh.server.tensors import NUMPY
 
 if TYPE_CHECKING:
     from weigh.server.app import App
+    from weigh.server.arms import Door
     from weigh.server.tensors import Tensor
 
 LONGEST = 999_999_999
@@ -77,17 +80,12 @@ def _open(app: App) -> dict[str, Any]:
         _header("x-request-id", TEXT, "names the request, for feedback; drawn where nothing names it"),
         _header("x-deadline-ms", {**WHOLE, "minimum": 1, "maximum": LONGEST}, "milliseconds to the deadline"),
     ]  # fmt: skip
-    return {
+    found = {
         "/v2": {"get": _operation("server", "what serves", _ref("Server"))},
         "/v2/health/live": {"get": _operation("live", "whether the server runs", _flag("live"))},
         "/v2/health/ready": {"get": _operation("ready", "whether the model answers", _flag("ready"), 503)},
         f"/v2/models/{name}": {"get": _operation("model", "what goes in and comes out", _ref("Model"))},
         f"/v2/models/{name}/ready": {"get": _operation("model_ready", "whether it answers", _flag("ready"), 503)},
-        f"/v2/models/{name}/infer": {
-            "post": _operation(
-                "infer", "an answer", _ref("Answer"), *errors, parameters=headers, **_body(_ref("Request")), **locked
-            )
-        },
         "/feedback": {
             "post": _operation(
                 "feedback", "what came of earlier answers", {"type": "object", "properties": {"kept": WHOLE}},
@@ -98,6 +96,11 @@ def _open(app: App) -> dict[str, Any]:
         "/metrics": {"get": _operation("metrics", "for Prometheus", None)},
         "/openapi.json": {"get": _operation("openapi", "this document", {"type": "object"})},
     }  # fmt: skip
+    if app.router.door.kind == "text":
+        return found | document_texts.paths(name, headers, app.settings.private)
+    asked = _body(_ref("Request"))
+    infer = _operation("infer", "an answer", _ref("Answer"), *errors, parameters=headers, **asked, **locked)
+    return found | {f"/v2/models/{name}/infer": {"post": infer}}
 
 
 def _admin() -> dict[str, Any]:
@@ -134,10 +137,7 @@ def _schemas(app: App) -> dict[str, Any]:
         "Tensor": _object(
             {"name": {"type": "string"}, "datatype": {"enum": list(NUMPY)}, "shape": _list({"type": "integer"})}
         ),
-        "Request": _request(door.inputs, [one.name for one in door.outputs]),
-        "Answer": _object(
-            {"model_name": {"type": "string"}, "model_version": {"type": "string"}, "outputs": {"type": "array"}}
-        ),
+        **(_tensors(door) if door.about is None else document_texts.schemas(app.settings.name, About.of(door.about))),
         "Feedback": {
             **_object(
                 {"id": {"type": "string", "minLength": 1, "maxLength": 256},
@@ -153,6 +153,15 @@ def _schemas(app: App) -> dict[str, Any]:
             "properties": {"guardrails": {"const": ["error <= baseline + 0.01"]}, "shadow": {"type": "boolean"}},
         },
     }  # fmt: skip
+
+
+def _tensors(door: Door) -> dict[str, Any]:
+    return {
+        "Request": _request(door.inputs, [one.name for one in door.outputs]),
+        "Answer": _object(
+            {"model_name": {"type": "string"}, "model_version": {"type": "string"}, "outputs": {"type": "array"}}
+        ),
+    }
 
 
 def _request(inputs: tuple[Tensor, ...], outputs: list[str]) -> dict[str, Any]:
