@@ -39,10 +39,7 @@ class Copies:
         """Take what was asked and what was answered; `entry` is what will be logged of it."""
         shapes: list[Any] = []
         size = 0
-        for name, values in feed.items():
-            shapes += (name, values.dtype, values.shape)
-            size += values.nbytes
-        for name, values in answers.items():
+        for name, values in (*feed.items(), *answers.items()):
             shapes += (name, values.dtype, values.shape)
             size += values.nbytes
         self._add((len(feed), *shapes), entry, feed, answers, size)
@@ -79,10 +76,7 @@ def _stacked(some: tuple[Arrays, ...]) -> Arrays:
     """Arrays of one shape as one array, with an axis more in front."""
     import numpy as np
 
-    return {
-        name: np.concatenate([one[name] for one in some]).reshape(len(some), *values.shape) if values.ndim else
-        np.array([one[name] for one in some]) for name, values in some[0].items()
-    }  # fmt: skip
+    return {name: np.stack([one[name] for one in some]) for name in some[0]}
 
 
 def apart(head: Mapping[str, Any], body: bytes) -> Iterator[tuple[Any, Any]]:
